@@ -1,0 +1,336 @@
+"""How a probability of target attainment gets its uncertainty.
+
+Two kinds, never one called the other. With one virtual patient a draw there is only Monte-Carlo error: `wilson`
+at the effective sample size of the draws. With several virtual patients a draw (two levels) each draw has its own
+PTA: `credible` is the interval of that PTA over the draws, after the binomial noise of the finite number of
+patients has been taken out; `two_level_mcse` and `clustered` give the Monte-Carlo error apart from it. The
+`weighted` forms do the same for a cumulative fraction of response, whose counts at several MICs come from the
+same patients.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tdmx_dask.errors import InputError
+
+__all__ = [
+    "Credible",
+    "clustered",
+    "credible",
+    "credible_weighted",
+    "two_level_mcse",
+    "two_level_mcse_weighted",
+    "wilson",
+    "wilson_mcse",
+]
+
+Array = NDArray[np.float64]
+# Cells summarised at a time, in elements: bounds the memory of the temporaries.
+_BLOCK = 1 << 17
+# Share of noise in the raw variance below which quantiles are mapped, above which they are fitted.
+_MAP_BELOW, _FIT_ABOVE = 0.1, 0.5
+
+
+class Credible(NamedTuple):
+    """A credible interval, or the reason why there is none (`lower` and `upper` are then NaN)."""
+
+    lower: Array
+    upper: Array
+    reason: str  # "" where the interval is given
+
+
+def wilson(
+    n_attained: ArrayLike, n_effective: ArrayLike, level: float, *, n_simulated: ArrayLike | None = None
+) -> tuple[Array, Array]:
+    """Score interval of a proportion (Monte-Carlo error of a one-level PTA).
+
+    Parameters
+    ----------
+    n_attained : any shape, profiles that attained the target, out of ``n_simulated``
+    n_effective : broadcastable, > 0, effective sample size; need not be an integer
+    level : of the interval, in (0, 1)
+    n_simulated : broadcastable, what ``n_attained`` was counted out of; default: ``n_effective``
+
+    Returns
+    -------
+    lower, upper : fractions in [0, 1]; NaN where an argument is NaN or ``n_effective`` is not positive
+
+    References
+    ----------
+    Wilson 1927, J Am Stat Assoc 22:209 (doi:10.1080/01621459.1927.10502953).
+    """
+    counted = np.asarray(n_effective if n_simulated is None else n_simulated, dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        fraction = np.asarray(n_attained, dtype=np.float64) / counted
+    if np.any((fraction < 0) | (fraction > 1 + 1e-12)):
+        raise InputError("n_attained", n_attained, "must lie within 0..n_simulated", "")
+    return _score(np.minimum(fraction, 1.0), np.asarray(n_effective, dtype=np.float64), level)
+
+
+def wilson_mcse(mean: ArrayLike, mcse: ArrayLike, level: float, *, n_max: ArrayLike) -> tuple[Array, Array]:
+    """Score interval of a mean of values in [0, 1] whose standard error is known (a one-level CFR).
+
+    The sample size is the one whose binomial variance is ``mcse**2``, at most ``n_max`` (which also
+    serves where ``mcse`` is 0).
+    """
+    centre = np.asarray(mean, dtype=np.float64)
+    variance = np.asarray(mcse, dtype=np.float64) ** 2
+    largest = np.asarray(n_max, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        size = np.where(variance > 0, centre * (1 - centre) / variance, largest)
+    return _score(centre, np.where(np.isnan(variance), np.nan, np.minimum(size, largest)), level)
+
+
+def credible(n_attained: NDArray[Any], n_subjects: int, level: float) -> Credible:
+    """Credible interval of PTA over draws, with the binomial noise of the subjects removed.
+
+    Parameters
+    ----------
+    n_attained : (draw, ...cells), integers in 0..n_subjects, attained among the subjects of each draw
+    n_subjects : virtual patients per draw
+    level : of the interval, in (0, 1)
+
+    Returns
+    -------
+    Credible : lower, upper (...cells) in [0, 1], around the mean; NaN and a reason with fewer than 2 subjects
+        or too few draws (100 for 95 %)
+    """
+    counts = np.asarray(n_attained)
+    return _credible(counts[..., None], np.ones(1), n_subjects, level)
+
+
+def credible_weighted(n_attained: NDArray[Any], weight: ArrayLike, n_subjects: int, level: float) -> Credible:
+    """Credible interval of CFR over draws: `credible` for a weighted sum over MICs.
+
+    Parameters
+    ----------
+    n_attained : (draw, ...cells, mic), counts at ascending MICs: the same subjects, so who attains at one MIC
+        attains at all lower ones
+    weight : (mic,), share of the isolates at each MIC, >= 0, sum at most 1
+    n_subjects : virtual patients per draw
+    level : of the interval, in (0, 1)
+
+    Returns
+    -------
+    Credible : lower, upper (...cells)
+    """
+    return _credible(np.asarray(n_attained), _weights(n_attained, weight), n_subjects, level)
+
+
+def two_level_mcse(n_attained: NDArray[Any], n_subjects: int) -> Array:
+    """Monte-Carlo standard error of pooled PTA from the finite number of subjects alone, given the draws.
+
+    Unbiased in the variance: E[f (1 - f)] = p (1 - p) (S - 1) / S for a share f of S subjects.
+
+    Parameters
+    ----------
+    n_attained : (draw, ...cells)
+    n_subjects : virtual patients per draw
+
+    Returns
+    -------
+    (...cells); NaN with fewer than 2 subjects
+    """
+    return two_level_mcse_weighted(np.asarray(n_attained)[..., None], np.ones(1), n_subjects)
+
+
+def two_level_mcse_weighted(n_attained: NDArray[Any], weight: ArrayLike, n_subjects: int) -> Array:
+    """`two_level_mcse` for a CFR: counts (draw, ...cells, mic) at ascending MICs, weights (mic,)."""
+    counts = np.asarray(n_attained)
+    cells = counts.shape[1:-1]
+    if n_subjects < 2:
+        return np.full(cells, np.nan)
+    parts = _blocks(counts, _weights(counts, weight), n_subjects)
+    sums = [noise.sum(axis=1) for _, noise in parts]
+    total = np.concatenate(sums) if sums else np.empty(0)
+    result: Array = np.sqrt(np.maximum(total, 0.0)) / counts.shape[0]
+    return result.reshape(cells)
+
+
+def clustered(
+    n_attained: NDArray[Any], n_subjects: int, level: float, n_effective_draws: ArrayLike
+) -> tuple[Array, Array]:
+    """Monte-Carlo interval of pooled PTA, clustered by draw.
+
+    The score interval at the sample size left after the design effect (Kish 1965, Survey Sampling, chapter 8).
+
+    Parameters
+    ----------
+    n_attained : (draw, ...cells), counts among ``n_subjects`` subjects of each draw
+    n_subjects : virtual patients per draw
+    level : of the interval, in (0, 1)
+    n_effective_draws : broadcastable to (...cells), effective number of draws (`ess_mean` of the counts)
+
+    Returns
+    -------
+    lower, upper : (...cells), fractions in [0, 1]
+    """
+    counts = np.asarray(n_attained)
+    cells = counts.shape[1:]
+    effective = np.broadcast_to(np.asarray(n_effective_draws, dtype=np.float64), cells)
+    mean, variance = np.empty(math.prod(cells)), np.empty(math.prod(cells))
+    start = 0
+    for x, _ in _blocks(counts[..., None], np.ones(1), n_subjects):
+        stop = start + x.shape[0]
+        mean[start:stop] = x.mean(axis=1)
+        variance[start:stop] = x.var(axis=1, ddof=1) if x.shape[1] > 1 else np.nan
+        start = stop
+    return wilson_mcse(
+        mean.reshape(cells), np.sqrt(variance.reshape(cells) / effective), level, n_max=effective * n_subjects
+    )
+
+
+def _check_level(level: float) -> float:
+    if not 0.0 < level < 1.0:
+        raise InputError(
+            "level", level, "must lie strictly between 0 and 1", "Give 0.95 for a 95 % interval."
+        )
+    return float(level)
+
+
+def _weights(counts: NDArray[Any], weight: ArrayLike) -> Array:
+    result = np.asarray(weight, dtype=np.float64)
+    if result.shape != counts.shape[-1:]:
+        raise InputError(
+            "weight", f"array of shape {result.shape}", f"needs one weight per MIC, {counts.shape[-1]}"
+        )
+    if not np.all(result >= 0) or result.sum() > 1 + 1e-9:
+        raise InputError("weight", result.tolist(), "weights are at least 0 and sum to at most 1")
+    return result
+
+
+def _score(fraction: Array, size: Array, level: float) -> tuple[Array, Array]:
+    """Wilson's interval, the quadratic's roots written so that neither bound leaves [0, 1]."""
+    from scipy.special import ndtri
+
+    z2 = float(ndtri(0.5 + 0.5 * _check_level(level))) ** 2
+    size = np.where(size > 0, size, np.nan)
+    centre = fraction + z2 / (2 * size)
+    half = np.sqrt(z2 * (fraction * (1 - fraction) + z2 / (4 * size)) / size)
+    scale = 1 + z2 / size
+    lower = np.where(fraction == 0, 0.0 * scale, (centre - half) / scale)
+    upper = np.where(fraction == 1, 1.0 + 0.0 * scale, (centre + half) / scale)
+    return np.clip(lower, 0.0, 1.0), np.clip(upper, 0.0, 1.0)
+
+
+def _blocks(counts: NDArray[Any], weight: Array, n_subjects: int) -> Iterator[tuple[Array, Array]]:
+    """Per-draw estimates and the unbiased variances of their noise, (cell, draw), some cells at a time.
+
+    A subject's response is r = sum_k w_k I_k, with nested indicators (I_j I_k = I_k for MIC j <= k), so that
+    r**2 = sum_k w_k (w_k + 2 sum_(j<k) w_j) I_k: both of its moments are dot products of the counts.
+    """
+    n_draws, n_mic = counts.shape[0], counts.shape[-1]
+    flat = counts.reshape(n_draws, -1, n_mic)
+    first = weight / n_subjects
+    second = first * (weight + 2 * (np.cumsum(weight) - weight))
+    width = max(1, _BLOCK // max(1, n_draws * n_mic))
+    for start in range(0, flat.shape[1], width):
+        part = np.ascontiguousarray(flat[:, start : start + width].transpose(1, 0, 2), dtype=np.float64)
+        x = part @ first
+        square = part @ second
+        yield x, (square - x * x) / max(1, n_subjects - 1)
+
+
+def _credible(counts: NDArray[Any], weight: Array, n_subjects: int, level: float) -> Credible:
+    cells = counts.shape[1:-1]
+    reason = _refusal(counts.shape[0], n_subjects, _check_level(level))
+    if reason:
+        empty = np.full(cells, np.nan)
+        return Credible(empty, empty.copy(), reason)
+    bounds = [_bounds(x, noise, n_subjects, level) for x, noise in _blocks(counts, weight, n_subjects)]
+    joined = np.concatenate(bounds, axis=1) if bounds else np.empty((2, 0))
+    return Credible(joined[0].reshape(cells), joined[1].reshape(cells), "")
+
+
+def _refusal(n_draws: int, n_subjects: int, level: float) -> str:
+    """Why no credible interval can be given; empty where it can."""
+    needed = math.ceil(5.0 / (1.0 - level) - 1e-9)
+    if n_draws < needed:
+        return f"{n_draws} draws: a {100 * level:g} % credible interval needs at least {needed}"
+    if n_subjects < 2:
+        return f"{n_subjects} subject per draw: draws and subjects cannot be told apart; give at least 2"
+    return ""
+
+
+def _bounds(x: Array, noise: Array, n_subjects: int, level: float) -> Array:
+    """Lower and upper (2, cell) from estimates and noise variances (cell, draw)."""
+    from scipy.special import ndtr, ndtri, stdtrit
+
+    n_draws = x.shape[1]
+    tail = np.array([[0.5 - 0.5 * level], [0.5 + 0.5 * level]])
+    mean, raw = x.mean(axis=1), x.var(axis=1, ddof=1)
+    noise_mean = noise.mean(axis=1)
+    floor = 0.5 / (n_draws * n_subjects + 1)
+    inner = np.clip(mean, floor, 1 - floor)
+    excess, df = _excess(x, noise, mean, inner, n_subjects)
+    mu, tau = _probit_normal(inner, excess)
+    fitted = ndtr(mu + tau * math.sqrt(1 + 1 / n_draws) * stdtrit(df, tail))
+
+    mu_raw, tau_raw = _probit_normal(inner, raw)
+    half = 0.5 / n_subjects
+    observed = _quantiles(x, tail)
+    z = (ndtri(np.clip(observed, half, 1 - half)) - mu_raw) / np.maximum(tau_raw, 1e-12)
+    mapped = ndtr(mu + tau * z)
+    share = noise_mean / np.maximum(raw, 1e-300)
+    t = np.clip((share - _MAP_BELOW) / (_FIT_ABOVE - _MAP_BELOW), 0, 1)
+    blend = t * t * (3 - 2 * t)
+    result = blend * fitted + (1 - blend) * mapped
+    result[0] = np.minimum(result[0], mean)
+    result[1] = np.maximum(result[1], mean)
+    return np.asarray(np.clip(result, 0.0, 1.0), dtype=np.float64)
+
+
+def _excess(x: Array, noise: Array, mean: Array, inner: Array, n_subjects: int) -> tuple[Array, Array]:
+    """Variance of p between draws, and its degrees of freedom."""
+    from scipy.special import log_ndtr
+
+    n_draws = x.shape[1]
+    deviation = (x - mean[:, None]) ** 2 - noise
+    estimate = deviation.sum(axis=1) / (n_draws - 1)
+    error = deviation.std(axis=1) / math.sqrt(n_draws)
+    alone = inner * (1 - inner) / n_subjects
+    s0 = np.maximum(noise.mean(axis=1), alone * 0) * math.sqrt(2 * n_subjects / ((n_subjects - 1) * n_draws))
+    error = np.maximum(np.maximum(error, s0), 1e-300)
+    a = estimate / error
+    mills = np.exp(-0.5 * a * a - log_ndtr(a)) / math.sqrt(2 * math.pi)
+    variance = estimate + error * mills
+    relative = np.maximum(1 - a * mills - mills**2, 1e-12) * (error / variance) ** 2
+    return np.minimum(variance, 0.999 * inner * (1 - inner)), 2 / relative
+
+
+def _probit_normal(mean: Array, variance: Array) -> tuple[Array, Array]:
+    """Mean mu and SD tau of a normal whose ndtr has this mean and variance."""
+    from scipy.special import ndtri
+
+    h = ndtri(mean)
+    target = np.clip(variance / (mean * (1 - mean)), 0, 0.999) * mean * (1 - mean)
+    nodes, weights = np.polynomial.legendre.leggauss(12)
+    low, high = np.zeros_like(mean), np.full_like(mean, 0.5 * math.pi)
+    theta = np.minimum(2 * math.pi * target * np.exp(h * h), 0.5)
+    for _ in range(40):
+        angle = 0.5 * theta * (nodes[:, None] + 1)
+        value = 0.5 * theta * (weights @ np.exp(-h * h / (1 + np.sin(angle)))) / (2 * math.pi)
+        error = value - target
+        low, high = np.where(error < 0, theta, low), np.where(error >= 0, theta, high)
+        step = theta - error * 2 * math.pi * np.exp(h * h / (1 + np.sin(theta)))
+        theta = np.where((step > low) & (step < high), step, 0.5 * (low + high))
+    rho = np.sin(theta)
+    tau = np.sqrt(rho / (1 - rho))
+    return h * np.sqrt(1 + tau * tau), tau
+
+
+def _quantiles(x: Array, level: Array) -> Array:
+    """Weibull's quantiles."""
+    n = x.shape[1]
+    position = level[:, 0] * (n + 1) - 1
+    low = np.clip(np.floor(position).astype(int), 0, n - 2)
+    weight = np.clip(position - low, 0, 1)[:, None]
+    part = np.partition(x, np.unique([low, low + 1]), axis=1)
+    result: Array = (1 - weight) * part[:, low].T + weight * part[:, low + 1].T
+    return result
