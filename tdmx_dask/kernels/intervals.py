@@ -1,7 +1,7 @@
 """How a probability of target attainment gets its uncertainty.
 
-Two kinds, never one called the other. With one virtual patient a draw there is only Monte-Carlo error: `wilson`
-at the effective sample size of the draws. With several virtual patients a draw (two levels) each draw has its own
+Two kinds, never one called the other. With one virtual patient a draw there is only Monte-Carlo error:
+`wilson` at the effective sample size. With several virtual patients a draw (two levels) each draw has its own
 PTA: `credible` is the interval of that PTA over the draws, after the binomial noise of the finite number of
 patients has been taken out; `two_level_mcse` and `clustered` give the Monte-Carlo error apart from it. The
 `weighted` forms do the same for a cumulative fraction of response, whose counts at several MICs come from the
@@ -158,7 +158,7 @@ def clustered(
 ) -> tuple[Array, Array]:
     """Monte-Carlo interval of pooled PTA, clustered by draw.
 
-    The score interval at the sample size left after the design effect (Kish 1965, Survey Sampling, chapter 8).
+    The score interval at the sample size left after the design effect (Kish 1965, Survey Sampling, ch. 8).
 
     Parameters
     ----------
