@@ -1,8 +1,8 @@
 """Random numbers that belong to a draw, never to a chunk, a worker or a thread.
 
-A stream is named by (seed, purpose, chain, block of 1,024 draws, subject) and made by a counter-based generator, so
-any task can make any block, in any order, and gets the same numbers. The low word of the counter is left to the
-generator, which counts in it.
+A stream is named by (seed, purpose, chain, block of 1,024 draws, subject) and made by a counter-based
+generator: any task can make any block, in any order, and gets the same numbers. The low word of the counter
+is left to the generator, which counts in it.
 """
 
 from __future__ import annotations
