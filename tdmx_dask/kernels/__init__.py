@@ -1,1 +1,15 @@
-"""kernels."""
+"""Arithmetic on arrays: what a dose does to a concentration, and which MIC that concentration still beats.
+
+Laws of this floor: arrays in, arrays out, no labels, no files, no threads, no clock and no random state of its own. A result of one
+row (one profile) depends on that row alone, so any split into blocks gives the same bits. Functions take their array namespace
+from their arguments (NumPy, CuPy). Nothing here imports Dask, xarray or pandas.
+
+=================  ===================================================================================
+``disposition``    parameters of one to three compartments → rates and shares of the exponentials
+``interval``       one dosing interval (steady state, first, n-th): rise and fall in closed form
+``course``         any dose history, any window: exponentials between events
+``exceedance``     the concentration exceeded during a fraction of a window
+``random``         normals and uniforms that belong to (seed, purpose, chain, block of draws, subject)
+``counts``         attainment counted at a grid of MICs
+=================  ===================================================================================
+"""
