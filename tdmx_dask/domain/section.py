@@ -75,7 +75,7 @@ class Item:
                 place = self.place
                 if isinstance(self.value, LinedMapping) and error.name in self.value.lines:
                     place = _place(self.value, self.value.lines[error.name])
-                fix = Item(None, "", place)._placed(error.fix)
+                fix = error.fix if ", line " in error.fix else Item(None, "", place)._placed(error.fix)
                 raise type(error)(name, shown(error.value), error.rule, fix) from None
             whole = shown(error.value, 200) == shown(self.value, 200)
             rule = error.rule if whole else f"{error.name}={shown(error.value)}: {error.rule}"
