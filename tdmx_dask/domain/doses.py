@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tdmx_dask.domain.units import known_keys, number_text, parse_dose, parse_hours, real, whole
 from tdmx_dask.errors import InputError
 
-__all__ = ["Cycle", "DoseEvent", "as_event", "check_infusion", "hours", "mass"]
+__all__ = ["Cycle", "DoseEvent", "as_event", "check_infusion", "hours", "loading_doses", "mass"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,8 @@ class Cycle:
         for event in self.events:
             check_infusion(event.tinf, self.tau)
             if event.time >= self.tau:
-                rule = f"a dose of a cycle must be given at 0 <= time < tau={number_text(self.tau)} h of that cycle"
+                bound = number_text(self.tau)
+                rule = f"a dose of a cycle must be given at 0 <= time < tau={bound} h of that cycle"
                 raise InputError("time", number_text(event.time), rule, "Lengthen tau, or move the dose.")
 
     @property
@@ -124,9 +125,9 @@ def hours(name: str, value: object) -> object:
 
 
 def mass(name: str, value: object, per_kg: object) -> tuple[object, object]:
-    """Amount and ``per_kg`` from a number, or from a text with its unit, which must not contradict `per_kg`."""
+    """Amount and ``per_kg`` from a number, or from a text whose unit must not contradict `per_kg`."""
     if not isinstance(value, str):
-        return value, bool(per_kg) if per_kg is None else per_kg
+        return value, False if per_kg is None else per_kg
     amount, said = parse_dose(value, name)
     if per_kg is not None and per_kg != said:
         raise InputError(
@@ -140,7 +141,8 @@ def as_event(value: object, *, time: float = 0.0, tinf: float = 0.0) -> DoseEven
 
     Parameters
     ----------
-    value : a mapping has the keys ``dose`` (or ``amount``), ``time``, ``tinf``, ``per_kg``; texts may carry units
+    value : a mapping has the keys ``dose`` (or ``amount``), ``time``, ``tinf``, ``per_kg``; a text may carry
+        its unit
     time, tinf : h, for a mapping that does not say
 
     Raises
@@ -163,3 +165,45 @@ def as_event(value: object, *, time: float = 0.0, tinf: float = 0.0) -> DoseEven
         return DoseEvent(*value)
     fix = "Give a DoseEvent, a mapping with dose, time and tinf, or a tuple (time, amount, tinf)."
     raise InputError("dose event", value, "this is not a dose", fix)
+
+
+def loading_doses(loading: object, start: float, maintenance: DoseEvent, tau: float) -> tuple[DoseEvent, ...]:
+    """Loading doses by time, as `Regimen` takes them.
+
+    Parameters
+    ----------
+    loading : a dose as `as_event` takes it, a number of mg, a text with its unit, or several doses
+    start : h, from which their times count
+    maintenance : one dose of the maintenance; a load takes its infusion unless that is continuous
+    tau : h, the maintenance's dosing interval
+
+    Raises
+    ------
+    InputError
+        Not a dose; no unit beside a maintenance in mg/kg; several of which one does not say when.
+    """
+    tinf = 0.0 if maintenance.tinf == tau else maintenance.tinf
+    if isinstance(loading, DoseEvent | Mapping):
+        given: list[object] = [loading]
+    elif isinstance(loading, str):
+        given = [{"dose": loading}]
+    elif isinstance(loading, Sequence):
+        given = list(loading)
+    else:
+        given = [] if loading is None else [{"dose": real("loading", loading, "a load", unit="mg", gt=0)}]
+    doses = []
+    for each in given:
+        if isinstance(each, Mapping):
+            if maintenance.per_kg and not _says_unit(each):
+                rule = "beside a maintenance in mg/kg a load must say its unit"
+                raise InputError("loading", dict(each), rule, "Write it as a text, '25 mg/kg' or '1500 mg'.")
+            if len(given) > 1 and "time" not in each:
+                rule = "each of several loads must say its time, in h"
+                raise InputError("loading", dict(each), rule, "Add time: 12.")
+        dose = as_event(each, tinf=tinf)
+        doses.append(DoseEvent(start + dose.time, dose.amount, dose.tinf, dose.per_kg))
+    return tuple(sorted(doses, key=DoseEvent.order))
+
+
+def _says_unit(given: Mapping[str, object]) -> bool:
+    return "per_kg" in given or isinstance(given.get("dose", given.get("amount")), str)

@@ -1,7 +1,7 @@
 """Regimens: which dose is given when.
 
-A regimen is a tuple of one-off doses, its *history*, and a *cycle* that follows and repeats, with or without an
-end. Both are intravenous; amounts are mg or mg/kg, times are hours.
+A regimen is a tuple of one-off doses, its *history*, and a *cycle* that follows and repeats, with or without
+an end. Both are intravenous; amounts are mg or mg/kg, times are hours.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tdmx_dask.domain import shorthand
-from tdmx_dask.domain.doses import Cycle, DoseEvent, as_event, check_infusion, hours, mass
-from tdmx_dask.domain.units import known_keys, number_text, real, whole
+from tdmx_dask.domain import schedule, shorthand
+from tdmx_dask.domain.doses import Cycle, DoseEvent, as_event, check_infusion, hours, loading_doses, mass
+from tdmx_dask.domain.units import known_keys, number_text, real
 from tdmx_dask.errors import InputError
 
 __all__ = ["Cycle", "DoseEvent", "Regimen"]
@@ -32,10 +32,10 @@ class Regimen:
     tinf : h, 0 <= tinf <= tau; 0 is a bolus, tau a continuous infusion
     n_doses : number of maintenance doses, >= 1; None is without end
     start_time : h, >= 0, when treatment starts, with the loading dose if there is one
-    loading : one loading dose or several: a `DoseEvent` or a mapping, whose times count from `start_time`, or
-        a number of mg. The maintenance starts one `tau` after the last of them, a continuous infusion at the
-        end of the last one's infusion. A mapping or number that does not say takes the `tinf` of an
-        intermittent maintenance, and is a bolus before a continuous one
+    loading : one loading dose or several: a `DoseEvent` or a mapping, whose times count from `start_time`, a
+        number of mg, or a text such as ``25 mg/kg``. The maintenance starts one `tau` after the last of them,
+        a continuous infusion at the end of the last one's infusion. A load that does not say takes the
+        `tinf` of an intermittent maintenance, and is a bolus before a continuous one
     per_kg : doses are mg/kg
     weight : the covariate that mg/kg doses are multiplied by
     name : what tables print; left out, the shorthand. It does not count in comparisons
@@ -88,7 +88,7 @@ class Regimen:
         check_infusion(tinf, tau)
         start = real("start_time", start_time, "the start of a regimen", unit="h", ge=0)
         event = DoseEvent(0.0, dose, tinf, per_kg)
-        history = _loads(loading, start, event, continuous=tinf == tau)
+        history = loading_doses(loading, start, event, tau)
         if history:
             start = history[-1].end if tinf == tau else history[-1].time + tau
         self._settle(history, Cycle(tau, (event,), start, n_doses), weight, name)
@@ -121,7 +121,7 @@ class Regimen:
                 "name", name, "the name of a regimen must be a text", "Leave it out for the shorthand."
             )
 
-    # --- other ways to make one -------------------------------------------------------------------------------
+    # --- other ways to make one ---------------------------------------------------------------------------
 
     @classmethod
     def build(
@@ -191,10 +191,11 @@ class Regimen:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, object] | str) -> Regimen:
-        """A regimen from a shorthand or from keys: the constructor's; ``regimen`` (a shorthand); or ``events``.
+        """A regimen from a shorthand, or from keys.
 
-        Values may carry units: ``dose: 2 g``, ``tinf: 30min``. ``events`` (and ``every``) are those of
-        `from_events`; ``name`` goes with each form.
+        The keys are the constructor's, where values may carry units (``dose: 2 g``, ``tinf: 30min``); or
+        ``regimen``, a shorthand; or ``events`` and ``every``, as `from_events` takes them. ``name`` goes with
+        each form.
 
         Raises
         ------
@@ -240,7 +241,7 @@ class Regimen:
         return mapping if self.name is None else {**mapping, "name": self.name}
 
     def _simple(self) -> dict[str, object] | None:
-        """The constructor's arguments that are not defaults, where one dose repeats and nothing precedes it."""
+        """The constructor's arguments other than defaults, where one dose repeats and nothing precedes it."""
         cycle = self.cycle
         if self.history or cycle is None or len(cycle.events) != 1 or cycle.events[0].time != 0:
             return None
@@ -252,7 +253,7 @@ class Regimen:
             values["weight"] = self.weight
         return values
 
-    # --- how it reads -----------------------------------------------------------------------------------------
+    # --- how it reads -------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
         return shorthand.text(self.history, self.cycle, self.weight)
@@ -270,20 +271,18 @@ class Regimen:
         """The name, or the shorthand."""
         return str(self) if self.name is None else self.name
 
-    # --- what is given when -----------------------------------------------------------------------------------
+    # --- what is given when -------------------------------------------------------------------------------
 
     @property
     def per_kg(self) -> bool:
         """Whether any dose is mg/kg, so that a weight is needed."""
-        return any(event.per_kg for event in self._all_kinds())
-
-    def _all_kinds(self) -> tuple[DoseEvent, ...]:
-        return self.history + (() if self.cycle is None else self.cycle.events)
+        repeated = () if self.cycle is None else self.cycle.events
+        return any(event.per_kg for event in self.history + repeated)
 
     @property
     def first_time(self) -> float:
         """When the first dose is given, h."""
-        return self._times()[0] if self.history else self._cycle_time(0)
+        return schedule.first_time(self.history, self.cycle)
 
     def events(self, until: float) -> tuple[DoseEvent, ...]:
         """All doses before `until` (h, exclusive), by time.
@@ -293,37 +292,7 @@ class Regimen:
         InputError
             `until` is no number, or infinite for a regimen without end.
         """
-        endless = self.cycle is not None and self.cycle.n is None
-        if isinstance(until, bool) or not until <= math.inf or (endless and math.isinf(until)):
-            raise InputError(
-                "until", until, "a time in h is needed, finite for a regimen without end", "Give hours."
-            )
-        doses = [event for event in self.history if event.time < until]
-        cycle = self.cycle
-        if cycle is not None and cycle.start < until:
-            last = math.inf if math.isinf(until) else math.ceil((until - cycle.start) / cycle.tau) + 1
-            number = int(last) if cycle.n is None else int(min(last, cycle.n))
-            repeated = (
-                DoseEvent(cycle.time(k, e.time), e.amount, e.tinf, e.per_kg)
-                for k in range(number)
-                for e in cycle.events
-            )
-            doses.extend(event for event in repeated if event.time < until)
-        return tuple(doses)
-
-    def _times(self) -> list[float]:
-        """Distinct times of the history, without the first dose of the cycle."""
-        times = sorted({event.time for event in self.history})
-        if self.cycle is not None and times and times[-1] == self._cycle_time(0):
-            times.pop()
-        return times
-
-    def _cycle_time(self, index: int) -> float:
-        """When the dosing time `index` (from 0) of the cycles is due, also after the last one; h."""
-        assert self.cycle is not None  # noqa: S101  for the type checker: callers have looked
-        offsets = sorted({event.time for event in self.cycle.events})
-        number, rest = divmod(index, len(offsets))
-        return self.cycle.time(number, offsets[rest])
+        return schedule.doses_before(self.history, self.cycle, until)
 
     def interval(self, n: int) -> tuple[float, float]:
         """Start and end of the n-th dosing interval, from one dose to the next; loading doses count.
@@ -349,36 +318,16 @@ class Regimen:
         >>> Regimen(dose=1000, tau=8, n_doses=3).interval(3)
         (16.0, 24.0)
         """
-        index = whole("interval", n, "the number of a dosing interval") - 1
-        times, cycle = self._times(), self.cycle
-        count = len(times)
-        if cycle is not None:
-            per_cycle = len({event.time for event in cycle.events})
-            count = index + 1 if cycle.n is None else count + cycle.n * per_cycle
-        if index >= count:
-            raise InputError(
-                "interval", n, f"the regimen {self.label} has {count} dosing intervals", "Name one of them."
-            )
-        if cycle is None and count == 1:
-            rule = f"one dose alone ({self.label}) has no dosing interval"
-            raise InputError("interval", n, rule, "Give the window in hours, as in 0..24h.")
-        due = [times[k] if k < len(times) else self._due(k - len(times)) for k in (index, index + 1)]
-        return due[0], due[1]
+        return schedule.interval(self.history, self.cycle, n, self.label)
 
-    def _due(self, index: int) -> float:
-        """When the dosing time `index` after the history is due: a cycle's, or the end of an explicit history."""
-        if self.cycle is not None:
-            return self._cycle_time(index)
-        times = self._times()
-        return times[-1] + (times[-1] - times[-2])
-
-    # --- what it costs ----------------------------------------------------------------------------------------
+    # --- what it costs ------------------------------------------------------------------------------------
 
     def _maintenance(self) -> tuple[tuple[DoseEvent, ...], float]:
         """The doses that count for the daily figures, and the hours that they cover."""
         if self.cycle is not None:
             return self.cycle.events, self.cycle.tau
-        return self.history, self.interval(len(self._times()))[1] - self.first_time
+        number = len({event.time for event in self.history})
+        return self.history, self.interval(number)[1] - self.first_time
 
     @property
     def unit(self) -> str:
@@ -411,35 +360,3 @@ class Regimen:
         """Doses in 24 h, over the same time as `daily_dose`; a continuous infusion is one each `tau`."""
         doses, span = self._maintenance()
         return len(doses) * 24 / span
-
-
-def _loads(
-    loading: object, start: float, maintenance: DoseEvent, *, continuous: bool
-) -> tuple[DoseEvent, ...]:
-    """Loading doses by time, their times counted from the start of time; h."""
-    if isinstance(loading, str):
-        fix = "Give a number of mg, a mapping with dose and tinf, or write the whole regimen as a text."
-        raise InputError(
-            "loading", loading, "a loading dose must be a DoseEvent, a mapping or a number of mg", fix
-        )
-    tinf = 0.0 if continuous else maintenance.tinf
-    if not isinstance(loading, Sequence):
-        if loading is not None and not isinstance(loading, DoseEvent | Mapping):
-            if maintenance.per_kg:
-                fix = f"Write loading={{'dose': {loading}, 'per_kg': True}} for mg/kg, or False for mg."
-                raise InputError(
-                    "loading", loading, "beside a dose in mg/kg a loading dose must say its unit", fix
-                )
-            loading = {"dose": real("loading", loading, "a loading dose", unit="mg", gt=0)}
-        loading = () if loading is None else (loading,)
-    doses = []
-    for given in loading:
-        if maintenance.per_kg and isinstance(given, Mapping) and "per_kg" not in given:
-            if not isinstance(given.get("dose", given.get("amount")), str):
-                fix = "Add per_kg: true for mg/kg, or false for mg."
-                raise InputError(
-                    "loading", dict(given), "beside a dose in mg/kg a loading dose must say its unit", fix
-                )
-        dose = as_event(given, tinf=tinf)
-        doses.append(DoseEvent(start + dose.time, dose.amount, dose.tinf, dose.per_kg))
-    return tuple(sorted(doses, key=DoseEvent.order))

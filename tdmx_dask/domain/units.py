@@ -99,15 +99,16 @@ def real(
         if bound is not None
     ]
     rule = " ".join(f"{what} must be a finite number {' and '.join(bounds)} {unit}".split())
+    shown = number_text(value) if isinstance(value, float) else value
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise InputError(name, value, rule, fix)
+        raise InputError(name, shown, rule, fix)
     try:
         number = float(value) + 0.0  # -0.0 becomes 0.0
     except OverflowError:
-        raise InputError(name, value, rule, fix) from None
+        raise InputError(name, shown, rule, fix) from None
     low = (gt is None or number > gt) and (ge is None or number >= ge)
     if not (math.isfinite(number) and low and (le is None or number <= le)):
-        raise InputError(name, value, rule, fix)
+        raise InputError(name, shown, rule, fix)
     return number
 
 
