@@ -42,7 +42,8 @@ def ess_mean(x: NDArray[Any]) -> NDArray[np.float64]:
     Vehtari et al. 2021 (doi:10.1214/20-BA1221), equations 4 to 12; Geyer 1992 for the truncation.
     """
     if x.ndim < 2 or x.shape[0] * x.shape[1] == 0:
-        raise InputError("x", f"array of shape {x.shape}", "dimensions are (chain, draw, ...cells)", "")
+        fix = "Reshape draws of one chain to (1, draw, ...)."
+        raise InputError("x", f"array of shape {x.shape}", "dimensions are (chain, draw, ...cells)", fix)
     n_chains, n_draws = x.shape[:2]
     cells = x.shape[2:]
     flat = x.reshape(n_chains, n_draws, -1)
@@ -60,19 +61,20 @@ def _ess_block(x: NDArray[Any]) -> NDArray[np.float64]:
     n = halves.shape[2]
     if n < 4:
         return np.full(halves.shape[0], np.nan)
+    low, high = halves.min(axis=(1, 2)), halves.max(axis=(1, 2))
+    finite = np.isfinite(low) & np.isfinite(high)
+    constant = finite & (low == high)
+    halves[~finite | constant] = 0.0
     centre = halves.mean(axis=2)
     covariance = _autocovariance(halves - centre[:, :, None])  # (cell, lag), mean over half chains
     within = covariance[:, 0] * (n / (n - 1))
     # Vehtari 2021, eq. 3: the marginal variance, between chains included.
     pooled = covariance[:, 0] + centre.var(axis=1, ddof=1)
-    finite = np.isfinite(pooled)
-    spread = np.abs(halves).max(axis=(1, 2))
-    constant = finite & (halves.min(axis=(1, 2)) == halves.max(axis=(1, 2)))
-    safe = np.where(finite & ~constant & (spread > 0), pooled, 1.0)
-    correlation = 1.0 - (within[:, None] - covariance) / safe[:, None]
+    pooled[~finite | constant] = 1.0
+    correlation = 1.0 - (within[:, None] - covariance) / pooled[:, None]
     correlation[:, 0] = 1.0
-    time = np.maximum(_geyer(correlation), 1.0 / math.log10(halves.shape[1] * n))
-    ess = halves.shape[1] * n / time
+    shortest = 1.0 / math.log10(halves.shape[1] * n)  # Stan's bound for antithetic chains
+    ess = halves.shape[1] * n / np.maximum(_geyer(correlation), shortest)
     return np.where(finite, np.where(constant, float(total), ess), np.nan)
 
 

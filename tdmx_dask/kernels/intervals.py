@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tdmx_dask.errors import InputError
+from tdmx_dask.kernels.deconvolution import posterior_bounds
 
 __all__ = [
     "Credible",
@@ -33,8 +34,6 @@ __all__ = [
 Array = NDArray[np.float64]
 # Cells summarised at a time, in elements: bounds the memory of the temporaries.
 _BLOCK = 1 << 17
-# Share of noise in the raw variance below which quantiles are mapped, above which they are fitted.
-_MAP_BELOW, _FIT_ABOVE = 0.1, 0.5
 
 
 class Credible(NamedTuple):
@@ -61,6 +60,11 @@ def wilson(
     -------
     lower, upper : fractions in [0, 1]; NaN where an argument is NaN or ``n_effective`` is not positive
 
+    Raises
+    ------
+    InputError
+        ``n_attained`` is negative or above ``n_simulated``, or ``level`` is not between 0 and 1.
+
     References
     ----------
     Wilson 1927, J Am Stat Assoc 22:209 (doi:10.1080/01621459.1927.10502953).
@@ -68,16 +72,29 @@ def wilson(
     counted = np.asarray(n_effective if n_simulated is None else n_simulated, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         fraction = np.asarray(n_attained, dtype=np.float64) / counted
-    if np.any((fraction < 0) | (fraction > 1 + 1e-12)):
-        raise InputError("n_attained", n_attained, "must lie within 0..n_simulated", "")
+    outside = (fraction < 0) | (fraction > 1 + 1e-12)
+    if np.any(outside):
+        first = np.broadcast_to(n_attained, outside.shape)[outside][0]
+        fix = "Give the total as n_simulated= where n_effective is smaller."
+        raise InputError("n_attained", first, "must lie within 0..n_simulated", fix)
     return _score(np.minimum(fraction, 1.0), np.asarray(n_effective, dtype=np.float64), level)
 
 
 def wilson_mcse(mean: ArrayLike, mcse: ArrayLike, level: float, *, n_max: ArrayLike) -> tuple[Array, Array]:
     """Score interval of a mean of values in [0, 1] whose standard error is known (a one-level CFR).
 
-    The sample size is the one whose binomial variance is ``mcse**2``, at most ``n_max`` (which also
-    serves where ``mcse`` is 0).
+    The sample size is the one whose binomial variance is ``mcse**2``, at most ``n_max``.
+
+    Parameters
+    ----------
+    mean : any shape, fractions in [0, 1]
+    mcse : broadcastable, standard error of ``mean``
+    level : of the interval, in (0, 1)
+    n_max : broadcastable, > 0, profiles behind the mean: the sample size where ``mcse`` is 0
+
+    Returns
+    -------
+    lower, upper : fractions in [0, 1]; NaN where an argument is NaN
     """
     centre = np.asarray(mean, dtype=np.float64)
     variance = np.asarray(mcse, dtype=np.float64) ** 2
@@ -90,19 +107,30 @@ def wilson_mcse(mean: ArrayLike, mcse: ArrayLike, level: float, *, n_max: ArrayL
 def credible(n_attained: NDArray[Any], n_subjects: int, level: float) -> Credible:
     """Credible interval of PTA over draws, with the binomial noise of the subjects removed.
 
+    Quantiles of the raw shares are too wide: their variance is that of the PTA of each draw plus the mean
+    binomial variance. Both are estimated without bias, from the first two factorial moments of the counts,
+    and the quantiles are those of a distribution with the first alone. It covers a true PTA at its nominal
+    rate where the draws can tell the two variances apart, and more often where they cannot (few draws of
+    few subjects).
+
     Parameters
     ----------
-    n_attained : (draw, ...cells), integers in 0..n_subjects, attained among the subjects of each draw
+    n_attained : (draw, ...cells), integers in 0..n_subjects, attained among the subjects of each draw;
+        draws of several chains one after the other
     n_subjects : virtual patients per draw
     level : of the interval, in (0, 1)
 
     Returns
     -------
     Credible : lower, upper (...cells) in [0, 1], around the mean; NaN and a reason with fewer than 2 subjects
-        or too few draws (100 for 95 %)
+        or fewer than ``5 / (1 - level)`` draws (100 for 95 %)
+
+    Raises
+    ------
+    InputError
+        ``level`` is not between 0 and 1.
     """
-    counts = np.asarray(n_attained)
-    return _credible(counts[..., None], np.ones(1), n_subjects, level)
+    return _credible(np.asarray(n_attained)[..., None], np.ones(1), n_subjects, level)
 
 
 def credible_weighted(n_attained: NDArray[Any], weight: ArrayLike, n_subjects: int, level: float) -> Credible:
@@ -206,7 +234,7 @@ def _weights(counts: NDArray[Any], weight: ArrayLike) -> Array:
 
 
 def _score(fraction: Array, size: Array, level: float) -> tuple[Array, Array]:
-    """Wilson's interval, the quadratic's roots written so that neither bound leaves [0, 1]."""
+    """Wilson's interval; exactly 0 or 1 where none or all attained."""
     from scipy.special import ndtri
 
     z2 = float(ndtri(0.5 + 0.5 * _check_level(level))) ** 2
@@ -233,8 +261,7 @@ def _blocks(counts: NDArray[Any], weight: Array, n_subjects: int) -> Iterator[tu
     for start in range(0, flat.shape[1], width):
         part = np.ascontiguousarray(flat[:, start : start + width].transpose(1, 0, 2), dtype=np.float64)
         x = part @ first
-        square = part @ second
-        yield x, (square - x * x) / max(1, n_subjects - 1)
+        yield x, (part @ second - x * x) / max(1, n_subjects - 1)
 
 
 def _credible(counts: NDArray[Any], weight: Array, n_subjects: int, level: float) -> Credible:
@@ -243,94 +270,20 @@ def _credible(counts: NDArray[Any], weight: Array, n_subjects: int, level: float
     if reason:
         empty = np.full(cells, np.nan)
         return Credible(empty, empty.copy(), reason)
-    bounds = [_bounds(x, noise, n_subjects, level) for x, noise in _blocks(counts, weight, n_subjects)]
-    joined = np.concatenate(bounds, axis=1) if bounds else np.empty((2, 0))
+    total = float(weight.sum())  # no CFR is larger: some isolates may lie above the last MIC
+    share = weight / total if total > 0 else weight
+    bounds = [
+        posterior_bounds(x, noise, n_subjects, level) for x, noise in _blocks(counts, share, n_subjects)
+    ]
+    joined = total * np.concatenate([np.empty((2, 0)), *bounds], axis=1)
     return Credible(joined[0].reshape(cells), joined[1].reshape(cells), "")
 
 
 def _refusal(n_draws: int, n_subjects: int, level: float) -> str:
     """Why no credible interval can be given; empty where it can."""
-    needed = math.ceil(5.0 / (1.0 - level) - 1e-9)
+    needed = math.ceil(5.0 / (1.0 - level) - 1e-9)  # two and a half draws beyond each bound
     if n_draws < needed:
         return f"{n_draws} draws: a {100 * level:g} % credible interval needs at least {needed}"
     if n_subjects < 2:
         return f"{n_subjects} subject per draw: draws and subjects cannot be told apart; give at least 2"
     return ""
-
-
-def _bounds(x: Array, noise: Array, n_subjects: int, level: float) -> Array:
-    """Lower and upper (2, cell) from estimates and noise variances (cell, draw)."""
-    from scipy.special import ndtr, ndtri, stdtrit
-
-    n_draws = x.shape[1]
-    tail = np.array([[0.5 - 0.5 * level], [0.5 + 0.5 * level]])
-    mean, raw = x.mean(axis=1), x.var(axis=1, ddof=1)
-    noise_mean = noise.mean(axis=1)
-    floor = 0.5 / (n_draws * n_subjects + 1)
-    inner = np.clip(mean, floor, 1 - floor)
-    excess, df = _excess(x, noise, mean, inner, n_subjects)
-    mu, tau = _probit_normal(inner, excess)
-    fitted = ndtr(mu + tau * math.sqrt(1 + 1 / n_draws) * stdtrit(df, tail))
-
-    mu_raw, tau_raw = _probit_normal(inner, raw)
-    half = 0.5 / n_subjects
-    observed = _quantiles(x, tail)
-    z = (ndtri(np.clip(observed, half, 1 - half)) - mu_raw) / np.maximum(tau_raw, 1e-12)
-    mapped = ndtr(mu + tau * z)
-    share = noise_mean / np.maximum(raw, 1e-300)
-    t = np.clip((share - _MAP_BELOW) / (_FIT_ABOVE - _MAP_BELOW), 0, 1)
-    blend = t * t * (3 - 2 * t)
-    result = blend * fitted + (1 - blend) * mapped
-    result[0] = np.minimum(result[0], mean)
-    result[1] = np.maximum(result[1], mean)
-    return np.asarray(np.clip(result, 0.0, 1.0), dtype=np.float64)
-
-
-def _excess(x: Array, noise: Array, mean: Array, inner: Array, n_subjects: int) -> tuple[Array, Array]:
-    """Variance of p between draws, and its degrees of freedom."""
-    from scipy.special import log_ndtr
-
-    n_draws = x.shape[1]
-    deviation = (x - mean[:, None]) ** 2 - noise
-    estimate = deviation.sum(axis=1) / (n_draws - 1)
-    error = deviation.std(axis=1) / math.sqrt(n_draws)
-    alone = inner * (1 - inner) / n_subjects
-    s0 = np.maximum(noise.mean(axis=1), alone * 0) * math.sqrt(2 * n_subjects / ((n_subjects - 1) * n_draws))
-    error = np.maximum(np.maximum(error, s0), 1e-300)
-    a = estimate / error
-    mills = np.exp(-0.5 * a * a - log_ndtr(a)) / math.sqrt(2 * math.pi)
-    variance = estimate + error * mills
-    relative = np.maximum(1 - a * mills - mills**2, 1e-12) * (error / variance) ** 2
-    return np.minimum(variance, 0.999 * inner * (1 - inner)), 2 / relative
-
-
-def _probit_normal(mean: Array, variance: Array) -> tuple[Array, Array]:
-    """Mean mu and SD tau of a normal whose ndtr has this mean and variance."""
-    from scipy.special import ndtri
-
-    h = ndtri(mean)
-    target = np.clip(variance / (mean * (1 - mean)), 0, 0.999) * mean * (1 - mean)
-    nodes, weights = np.polynomial.legendre.leggauss(12)
-    low, high = np.zeros_like(mean), np.full_like(mean, 0.5 * math.pi)
-    theta = np.minimum(2 * math.pi * target * np.exp(h * h), 0.5)
-    for _ in range(40):
-        angle = 0.5 * theta * (nodes[:, None] + 1)
-        value = 0.5 * theta * (weights @ np.exp(-h * h / (1 + np.sin(angle)))) / (2 * math.pi)
-        error = value - target
-        low, high = np.where(error < 0, theta, low), np.where(error >= 0, theta, high)
-        step = theta - error * 2 * math.pi * np.exp(h * h / (1 + np.sin(theta)))
-        theta = np.where((step > low) & (step < high), step, 0.5 * (low + high))
-    rho = np.sin(theta)
-    tau = np.sqrt(rho / (1 - rho))
-    return h * np.sqrt(1 + tau * tau), tau
-
-
-def _quantiles(x: Array, level: Array) -> Array:
-    """Weibull's quantiles."""
-    n = x.shape[1]
-    position = level[:, 0] * (n + 1) - 1
-    low = np.clip(np.floor(position).astype(int), 0, n - 2)
-    weight = np.clip(position - low, 0, 1)[:, None]
-    part = np.partition(x, np.unique([low, low + 1]), axis=1)
-    result: Array = (1 - weight) * part[:, low].T + weight * part[:, low + 1].T
-    return result
