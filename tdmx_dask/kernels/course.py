@@ -17,6 +17,7 @@ Pólya & Szegő, Problems and Theorems in Analysis II, part V, no. 77). Cut ther
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from tdmx_dask.kernels.disposition import Array, Modes, namespace
@@ -26,8 +27,8 @@ __all__ = [
     "Course",
     "Input",
     "Segment",
-    "course",
     "concentration",
+    "course",
     "course_at",
     "course_auc",
     "course_cmax",
@@ -193,7 +194,7 @@ def _walk(
     ends = (dose.time + dose.tinf for dose in taken)
     times = sorted({0.0, start, end, *(dose.time for dose in taken), *(t for t in ends if t < end)})
     segments = []
-    for here, there in zip(times, times[1:], strict=False):
+    for here, there in pairwise(times):
         infused: float | Array | None = None
         for dose in taken:
             if dose.tinf == 0.0 and dose.time == here:

@@ -52,10 +52,8 @@ def exceeded(profile: IntervalProfile, fraction: float) -> Array:
     high = min(tinf, tau - width)
     rise, fall = _shifted(profile, low, width)
     lacking = rise + fall
-    if lacking.shape[0] == 1:
-        level = (fall / lacking)[0]
-    else:
-        level = _level(profile.rate, lacking, fall, high - low)
+    one = lacking.shape[0] == 1
+    level = (fall / lacking)[0] if one else _level(profile.rate, lacking, fall, high - low)
     level *= profile.plateau
     if not profile.periodic and tau - width < tinf:
         _cut_by_interval_end(profile, level, rise, lacking, high - low)

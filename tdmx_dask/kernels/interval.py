@@ -5,7 +5,8 @@ The concentration rises while the drug is infused and falls afterwards, both as 
     rise(t) = plateau · (1 - Σ_k gap_k exp(-λ_k t)),              0 <= t <= tinf
     fall(t) = Σ_k peak_k exp(-λ_k (t - tinf)) · plateau,          tinf <= t <= tau
 
-with the plateau 1/(CL·tinf). For a bolus there is no rise, and ``plateau`` is 1/CL. Everything is linear in the dose, so one solution serves all doses.
+with the plateau 1/(CL·tinf). For a bolus there is no rise, and ``plateau`` is 1/CL. Everything is linear in the dose, so one
+solution serves all doses.
 
 Steady state is the geometric series Σ exp(-λ tau j) = 1/(1 - exp(-λ tau)) (Gibaldi & Perrier 1982, ch. 3), the n-th interval the
 finite one. In both, the profile rises through the whole input: by linearity its slope is that of steady state, which is the
@@ -91,10 +92,7 @@ def nth_interval(modes: Modes, tau: float, tinf: float, n: int) -> IntervalProfi
     """
     xp = namespace(modes.rate)
     rate, share = modes.rate, modes.share
-    if n > 1:
-        carried = xp.expm1(rate * (-tau * (n - 1))) / xp.expm1(rate * -tau)
-    else:
-        carried = xp.zeros_like(rate)
+    carried = xp.expm1(rate * (-tau * (n - 1))) / xp.expm1(rate * -tau)  # 0 for the first
     if tinf == 0.0:
         peak = share * rate * (1.0 + xp.exp(rate * -tau) * carried)
         return IntervalProfile(rate, share, peak, peak, modes.resistance, modes.resistance, tau, tinf, False)
