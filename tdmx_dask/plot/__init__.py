@@ -1,8 +1,8 @@
 """A result in, a matplotlib figure out.
 
-Laws of this floor: no global state of pyplot is read or changed (figures are made by the object-oriented interface, so
-they render without a display); matplotlib is imported inside the functions; colours tell apart for the colour-blind
-and are never the only sign.
+Laws of this floor: no global state of pyplot is read or changed (figures are made by the object-oriented
+interface, so they render without a display); matplotlib is imported inside the functions; colours tell
+apart for the colour-blind and are never the only sign.
 
 ==============  ==========================================================================
 `pta`           probability of target attainment against MIC, one line per regimen

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
 __all__ = ["save", "svg_text"]
 
-# Element ids in the SVG derive from this salt; without it matplotlib draws a random one per process.
-_SALT = {"svg.hashsalt": "tdmx_dask", "svg.fonttype": "path"}
 _DPI = 160
 
 
@@ -45,6 +43,7 @@ def svg_text(figure: Figure) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     buffer = io.StringIO()
-    with mpl.rc_context(_SALT):
+    # Element ids derive from this salt; without it matplotlib draws a random one per process.
+    with mpl.rc_context({"svg.hashsalt": "tdmx_dask", "svg.fonttype": "path"}):
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
     return buffer.getvalue()

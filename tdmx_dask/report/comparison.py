@@ -1,56 +1,33 @@
-"""A published table of PTA beside the computed one."""
+"""What the report needs to know of a published cell beside the computed one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Protocol
 
-from tdmx_dask.errors import InputError
+from tdmx_dask.domain.published import Cell
 
-__all__ = ["Compared", "Comparison"]
+__all__ = ["Compared"]
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(Protocol):
     """One cell of a published table and its computed counterpart (fractions)."""
 
-    scenario: str
-    regimen: str
-    target: str
-    mic: float  # mg/L
-    published: float
-    computed: float
+    @property
+    def cell(self) -> Cell:
+        """As published."""
 
     @property
-    def deviation(self) -> float:
-        """Computed less published, a fraction."""
-        return self.computed - self.published
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """All cells of a published table, where they come from and how near they should be.
-
-    Parameters
-    ----------
-    source : citation of the published table
-    rows : the cells
-    tolerance : largest deviation that counts as agreement, a fraction (0.03: three percentage points)
-    """
-
-    source: str
-    rows: tuple[Compared, ...]
-    tolerance: float = 0.03
-
-    def __post_init__(self) -> None:
-        if not 0 < self.tolerance < 1:
-            raise InputError(
-                "tolerance",
-                self.tolerance,
-                "must be a fraction between 0 and 1",
-                "Give 0.03 for three percentage points.",
-            )
+    def computed(self) -> float:
+        """The computed PTA."""
 
     @property
-    def largest(self) -> float:
-        """Largest absolute deviation, a fraction; NaN without rows or where a cell is NaN."""
-        return max((abs(row.deviation) for row in self.rows), default=float("nan"))
+    def difference(self) -> float:
+        """Computed less published."""
+
+    @property
+    def judged(self) -> bool:
+        """Whether the cell counts; one that was left out is printed only."""
+
+    @property
+    def within(self) -> bool:
+        """Whether the difference is within the tolerance of the cell."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from tdmx_dask.report.comparison import Comparison
+from tdmx_dask.report.comparison import Compared
 
 __all__ = ["write_report"]
 
@@ -21,7 +21,8 @@ def write_report(
     figures: Mapping[str, str] | None = None,
     provenance: Mapping[str, object] | None = None,
     notes: Sequence[str] = (),
-    comparison: Comparison | None = None,
+    comparison: Sequence[Compared] = (),
+    comparison_source: str = "",
 ) -> Path:
     """Write a self-contained report.
 
@@ -34,6 +35,7 @@ def write_report(
     figures : caption → SVG text
     provenance : setting → value, printed as a table
     notes : sentences printed under the summary (assumptions, warnings)
-    comparison : a published table beside the computed one
+    comparison : published cells beside the computed ones (`tdmx_dask.api.deviation.deviations`)
+    comparison_source : citation of the published table
     """
     raise NotImplementedError
