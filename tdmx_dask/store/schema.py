@@ -1,8 +1,8 @@
 """Names, dimensions, dtypes and units of every store, in one place, and the checks that hold them.
 
 A store of draws has the groups `POSTERIOR`, `SAMPLE_STATS` and `CONSTANT_DATA`. Each variable of the
-posterior is float64 with dimensions (chain, draw), then its own; a chain and a draw are known by their position,
-so they have no coordinates. A result has the dimensions of `RESULTS`.
+posterior is float64 with dimensions (chain, draw), then its own; a chain and a draw are known by their
+position, so they have no coordinates. A result has the dimensions of `RESULTS`.
 """
 
 from __future__ import annotations
@@ -115,7 +115,8 @@ def standardise(draws: xr.Dataset, *, model: str | None = None) -> xr.Dataset:
     """Bring a Dataset of draws to the schema where that loses nothing; lazy arrays stay lazy.
 
     NONMEM's names become ours, missing units are filled in (L/h, L, …), numbers become float64, and
-    coordinates of chain and draw are dropped. Values are not looked at.
+    coordinates of chain and draw are dropped. Draws that do not say how they were sampled are "mcmc" where there
+    are several chains, else "independent". Values are not looked at.
 
     Parameters
     ----------
@@ -134,7 +135,8 @@ def standardise(draws: xr.Dataset, *, model: str | None = None) -> xr.Dataset:
         if fill or (variable.dtype != np.float64 and variable.dtype.kind in "iuf"):
             changed[name] = variable.astype(np.float64, copy=False)
             changed[name].attrs = {**variable.attrs, **({"units": unit} if fill else {})}
-    return result.assign(changed) if changed else result
+    sampling = draws.attrs.get("sampling") or SAMPLINGS[0 if draws.sizes.get("chain", 1) > 1 else 1]
+    return result.assign(changed).assign_attrs(sampling=sampling)
 
 
 def check_draws(draws: xr.Dataset, *, model: str | None = None, values: bool = True) -> None:
@@ -291,12 +293,10 @@ def _refuse(
 ) -> None:
     index = [int(position) for position in np.unravel_index(int(bad.argmax()), bad.shape)]
     value = values[tuple(index)]
-    if chain is not None:
-        index.insert(0, chain)
-    if len(index) == 1:
-        where = [f"draw={index[0] + start}"]
-    else:
-        where = [f"chain={index[0]}", f"draw={index[1] + start}", *map(str, index[2:])]
+    if chain is None and len(index) > 1:
+        chain = index.pop(0)
+    where = [] if chain is None else [f"chain={chain}"]
+    where += [f"draw={index[0] + start}", *map(str, index[1:])]
     fix = f"So are {int(bad.sum())} of {bad.size} values. Remove such draws, or mend what made them."
     if 1.0 < value < math.inf and QUANTITIES.get(name, ANY).highest == 1.0:
         fix = f'If these are percents, import them with units={{"{name}": "%"}}.'

@@ -1,6 +1,5 @@
 """Publishing: the old one or the new one, never a half."""
 
-import ctypes
 import errno
 import os
 import resource
@@ -157,18 +156,6 @@ def test_writing_error__leaves_errors_of_reading_alone(tmp_path):
     assert writing_error(OSError("x"), "store", tmp_path) is None
     hdf5 = RuntimeError("file write failed: errno = 28, error message = 'No space left on device'")
     assert "the disk is full" in str(writing_error(hdf5, "store", tmp_path))
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of 1 MiB: needs root and mount."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if os.geteuid() != 0 or libc.mount(b"tmpfs", os.fsencode(place), b"tmpfs", 0, b"size=1m") != 0:
-        pytest.skip("mounting a small disk needs root")
-    yield place
-    assert libc.umount2(os.fsencode(place), 2) == 0
 
 
 def test_staging__full_disk(small_disk):

@@ -11,18 +11,7 @@ from hypothesis import strategies as st
 from tdmx_dask.errors import InputError, SchemaError
 from tdmx_dask.store import schema
 from tdmx_dask.store.schema import check_draws, check_result, check_values, standardise
-
-
-def make_draws(n_chains=2, n_draws=50, **extra):
-    rng = np.random.default_rng(7)
-    units = {"CL": "L/h", "Vc": "L", "Q1": "L/h", "Vp1": "L"}
-    draws = xr.Dataset(
-        {
-            name: (("chain", "draw"), rng.lognormal(size=(n_chains, n_draws)), {"units": unit})
-            for name, unit in units.items()
-        }
-    )
-    return draws.assign(extra)
+from tests.store.conftest import make_draws
 
 
 def test_check_draws__accepts():
