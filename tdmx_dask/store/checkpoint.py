@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tdmx_dask.errors import InputError, StoreError, TdmxWarning
+from tdmx_dask.store.publish import flush, flush_folder, writing_error
+
 __all__ = ["Checkpoint", "load", "save"]
+
+_DONE, _DIGEST, _COUNT = "done", "digest", "count:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +50,67 @@ def save(
     digest : of the study, its settings and its draws
     counts : name -> numeric array
     done : (task,)
+
+    Raises
+    ------
+    StoreError
+        The disk is full, or the place cannot be written; an earlier checkpoint stands.
     """
-    raise NotImplementedError
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+    arrays: dict[str, NDArray[np.generic]] = {
+        _COUNT + name: np.asarray(count) for name, count in counts.items()
+    }
+    arrays |= {_DONE: np.asarray(done, dtype=np.bool_), _DIGEST: np.array(digest, dtype=np.str_)}
+    try:
+        with partial.open("xb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        flush(partial)
+        partial.replace(target)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        known = writing_error(error, path, target.parent.resolve())
+        if known is not None:
+            raise known from error
+        raise
+    flush_folder(target.parent)
 
 
 def load(path: str | PathLike[str], digest: str) -> Checkpoint | None:
     """Read a checkpoint; None where there is none. A damaged file is none, with a warning.
 
+    Parameters
+    ----------
+    path : file
+    digest : of the study that shall go on
+
     Raises
     ------
     InputError
         The checkpoint belongs to a study with another digest.
+    StoreError
+        The file cannot be read.
     """
-    raise NotImplementedError
+    try:
+        with Path(path).open("rb") as source, np.load(source, allow_pickle=False) as file:
+            found = str(file[_DIGEST])
+            counts = {name.removeprefix(_COUNT): file[name] for name in file.files if name.startswith(_COUNT)}
+            done = np.asarray(file[_DONE], dtype=np.bool_)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(
+            "checkpoint", os.fspath(path), f"it cannot be read ({error.strerror or error})"
+        ) from error
+    except (ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        text = f"checkpoint={os.fspath(path)}: it is damaged ({error}), so the run starts from the beginning."
+        warnings.warn(text, TdmxWarning, stacklevel=2)
+        return None
+    if found != digest:
+        raise InputError(
+            "checkpoint",
+            os.fspath(path),
+            "the study, its settings or its draws have changed since it was saved",
+            "Start without resuming, or restore the study.",
+        )
+    return Checkpoint(counts, done)

@@ -94,19 +94,27 @@ def create_array(
 
 
 def write_coordinates(group: zarr.Group, dataset: xr.Dataset) -> None:
-    """Write the coordinates of a Dataset: numbers, or text."""
+    """Write the coordinates of a Dataset; those that are no dimension are listed as the CF conventions have it."""
+    others = [str(key) for key in dataset.coords if key not in dataset.dims]
+    if others:
+        group.attrs["coordinates"] = " ".join(others)
     for key, variable in dataset.coords.items():
         name, values = str(key), np.asarray(variable.values)
         if values.dtype.kind in "biuf":
             create_array(group, name, variable, tuple(max(size, 1) for size in values.shape))[...] = values
         else:
-            group.create_array(
-                name,
-                data=values.astype(str).astype(np.dtypes.StringDType()),
-                chunk_key_encoding=KEYS,
-                dimension_names=[str(dimension) for dimension in variable.dims],
-                attributes=json_safe(variable.attrs),
-            )
+            write_text(group, name, variable)
+
+
+def write_text(group: zarr.Group, name: str, variable: xr.DataArray) -> None:
+    """Write an array of text: names of regimens, targets, parameters."""
+    group.create_array(
+        name,
+        data=np.asarray(variable.values).astype(str).astype(np.dtypes.StringDType()),
+        chunk_key_encoding=KEYS,
+        dimension_names=[str(dimension) for dimension in variable.dims],
+        attributes=json_safe(variable.attrs),
+    )
 
 
 def read_mark(path: Path, schema: str) -> dict[str, Any]:
@@ -177,11 +185,11 @@ def open_group(path: Path, name: str, expected: Mapping[str, Any]) -> xr.Dataset
         if found.get(each) != list(shape):
             raise StoreError("store", folder / each, "this array is missing or has another shape", DAMAGED)
     texts = {
-        key: value.copy(data=np.array(value.values.tolist(), dtype=np.str_))
-        for key, value in dataset.coords.items()
-        if value.dtype.kind not in "biuf"
+        key: variable.copy(data=np.array(variable.values.tolist(), dtype=np.str_).reshape(variable.shape))
+        for key, variable in dataset.variables.items()
+        if variable.dtype.kind not in "biuf"
     }
-    return dataset.assign_coords(texts)
+    return dataset.assign(texts)
 
 
 def sound(array: Path) -> dict[str, Any]:

@@ -51,7 +51,10 @@ def tree():
             "lp": (("chain", "draw"), np.linspace(-9, -8, 100).reshape(2, 50)),
         }
     )
-    data = xr.Dataset({"time": ("obs", [0.5, 1.0, 8.0]), "n": ((), 3)}, coords={"obs": [1, 2, 3]})
+    data = xr.Dataset(
+        {"time": ("obs", [0.5, 1.0, 8.0]), "n": ((), 3)},
+        coords={"obs": [1, 2, 3], "clock": ("obs", [8.5, 9.0, 16.0])},
+    )
     return xr.DataTree.from_dict({"posterior": posterior, "sample_stats": stats, "constant_data": data})
 
 
