@@ -24,6 +24,7 @@ __all__ = [
     "parse_dose",
     "parse_fraction",
     "parse_hours",
+    "parse_number",
     "real",
     "whole",
 ]
@@ -226,3 +227,28 @@ def parse_fraction(text: str, name: str = "fraction") -> float:
     if number > 1:
         fix = f"Write {match[1]}% or {number_text(number / 100)}." if number <= 100 else fix
     return real(name, number, "a fraction", gt=0, le=1, fix=fix)
+
+
+def parse_number(text: str, name: str) -> float:
+    """A number from ``0.25``, ``0,25``, ``10%`` (0.1) or ``1e-3``.
+
+    Raises
+    ------
+    InputError
+        No number, or a comma that could separate thousands (``1,000``).
+
+    Examples
+    --------
+    >>> parse_number("0,25", "mic"), parse_number("10%", "weight")
+    (0.25, 0.1)
+    """
+    plain = text.strip()
+    if re.fullmatch(r"[1-9]\d{0,2}(,\d{3})+", plain):
+        rule = "a comma before three digits can mean two things"
+        raise InputError(name, plain, rule, f"Write {plain.replace(',', '.')} or {plain.replace(',', '')}.")
+    plain = re.sub(r"^(\d*),(\d+)(?=\s*%?$)", r"\1.\2", plain)
+    match = re.fullmatch(rf"({NUMBER})\s*(%?)", plain)
+    if match is None:
+        raise InputError(name, text.strip(), "this is not a number", "Write it as in 0.25.")
+    number = float(match[1])
+    return float(Decimal(match[1]).scaleb(-2)) if match[2] and math.isfinite(number) else number
