@@ -1,0 +1,162 @@
+"""One block of profiles: from draws to critical MICs, or to counts. What every scheduler calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdmx_dask.analysis.exposure import Exposures, critical_mic_of
+from tdmx_dask.analysis.plan import Block, Plan
+from tdmx_dask.kernels.counts import ROWS, keep_freed_memory
+from tdmx_dask.kernels.disposition import disposition
+from tdmx_dask.kernels.random import BLOCK
+from tdmx_dask.store.draws import read_slice
+from tdmx_dask.store.schema import check_values
+
+__all__ = ["count_block", "critical_block"]
+
+Floats = NDArray[np.float64]
+Values = Mapping[str, Floats]
+
+
+class Pass(NamedTuple):
+    """Profiles solved together: `n_draws` from `first` of the block on, `n_subjects` from `subject` on of each."""
+
+    first: int
+    n_draws: int
+    subject: int
+    n_subjects: int
+
+
+def count_block(plan: Plan, block: Block, values: Values | None = None) -> NDArray[np.integer]:
+    """Count attainment in a block.
+
+    Parameters
+    ----------
+    plan : the question
+    block : chain, draws and subjects
+    values : variable -> (draw, …) for the block's draws; None where the task reads them from the plan's store, or
+        where the population alone makes the profiles
+
+    Returns
+    -------
+    (pair, target, mic, draw): int32 for each draw, summed over the block's subjects; or one sum over the draws, int64, with a last
+    dimension of one, where the plan does not keep the draws apart
+    """
+    n_draws = block.stop - block.start
+    shape = (len(plan.pairs), len(plan.targets), len(plan.mic))
+    if plan.per_draw:
+        counts = np.zeros((*shape, n_draws), dtype=np.int32)
+    else:
+        counts = np.zeros((*shape, 1), dtype=np.int64)
+
+    def add(pair: int, target: int, here: Pass, critical: Floats) -> None:
+        cell = counts[pair, target]
+        if not plan.per_draw:
+            for i, level in enumerate(plan.mic):
+                cell[i, 0] += np.count_nonzero(critical >= level)
+            return
+        per_subject = critical.reshape(here.n_subjects, here.n_draws)
+        part = cell[:, here.first : here.first + here.n_draws]
+        for i, level in enumerate(plan.mic):
+            part[i] += np.add.reduce((per_subject >= level).view(np.uint8), axis=0, dtype=np.uint8)
+
+    _each_pass(plan, block, values, add)
+    return counts
+
+
+def critical_block(plan: Plan, block: Block, values: Values | None = None) -> Floats:
+    """Critical MICs of a block; (pair, target, draw, subject), mg/L."""
+    n_subjects = block.subject_stop - block.subject_start
+    critical = np.empty((len(plan.pairs), len(plan.targets), block.stop - block.start, n_subjects))
+
+    def put(pair: int, target: int, here: Pass, found: Floats) -> None:
+        subject = here.subject - block.subject_start
+        rows = critical[pair, target, here.first : here.first + here.n_draws]
+        rows[:, subject : subject + here.n_subjects] = found.reshape(here.n_subjects, here.n_draws).T
+
+    _each_pass(plan, block, values, put)
+    return critical
+
+
+def _each_pass(
+    plan: Plan, block: Block, values: Values | None, take: Callable[[int, int, Pass, Floats], None]
+) -> None:
+    """Hand the critical MICs of every pass to ``take(pair, target, pass, critical)``."""
+    keep_freed_memory()
+    if values is None and plan.names:
+        assert plan.store is not None  # noqa: S101  a plan without a store is given its values
+        values = read_slice(
+            plan.store.path,
+            plan.names,
+            block.chain,
+            block.start,
+            block.stop,
+            digest=plan.store.digest,
+            check=False,
+        )
+    values = values or {}
+    by_scenario: dict[int, list[tuple[int, int]]] = {}
+    for position, (scenario, regimen) in enumerate(plan.pairs):
+        by_scenario.setdefault(scenario, []).append((position, regimen))
+    for here in _passes(plan, block):
+        rows = {name: array[here.first : here.first + here.n_draws] for name, array in values.items()}
+        if here.subject == block.subject_start:
+            check_values(rows, chain=block.chain, start=block.start + here.first)
+        for scenario, wanted in by_scenario.items():
+            profiles = _profiles(plan, block, here, rows, scenario)
+            exposures = Exposures(disposition(*(profiles[name] for name in plan.parameters)), profiles)
+            fu = profiles.get("fu", plan.fu)
+            for position, regimen in wanted:
+                for i, target in enumerate(plan.targets):
+                    critical = critical_mic_of(exposures, target, plan.needs[regimen][i], fu)
+                    take(position, i, here, critical)
+
+
+def _passes(plan: Plan, block: Block) -> Iterator[Pass]:
+    """Some thousand profiles at a time, so that a pass fits the cache."""
+    n_draws = block.stop - block.start
+    if plan.n_subjects == 1:
+        for first in range(0, n_draws, ROWS):
+            yield Pass(first, min(ROWS, n_draws - first), block.subject_start, 1)
+        return
+    for first in range(0, n_draws, BLOCK):
+        size = min(BLOCK, n_draws - first)
+        together = max(1, min(ROWS // size, 255))  # a count over the subjects of a pass fits in eight bits
+        for subject in range(block.subject_start, block.subject_stop, together):
+            yield Pass(first, size, subject, min(together, block.subject_stop - subject))
+
+
+def _profiles(plan: Plan, block: Block, here: Pass, rows: Values, scenario: int) -> dict[str, Floats]:
+    """Parameters and covariates of a pass, (profile,) each, subject after subject."""
+    setting = plan.scenarios[scenario]
+    rows = {
+        name: np.ascontiguousarray(array[:, scenario]) if array.ndim == 2 else array
+        for name, array in rows.items()
+    }
+    if plan.population is None:
+        profiles = rows
+    else:
+        made = plan.population.simulate(
+            seed=plan.seed,
+            chain=block.chain,
+            draw_start=block.start + here.first,
+            n_draws=here.n_draws,
+            subject_start=here.subject,
+            n_subjects=here.n_subjects,
+            scenario=setting.covariates,
+            thetas={name: array for name, array in rows.items() if name != "omega"},
+            omega=rows.get("omega"),
+            covariates=plan.weight_names,
+        )
+        profiles = {name: array.reshape(-1) for name, array in made.items()}
+        if "fu" in rows:
+            profiles["fu"] = np.tile(rows["fu"], here.n_subjects)
+    fixed = {**dict(plan.weights), **setting.covariates}
+    for name in plan.weight_names:
+        if name not in profiles:
+            profiles[name] = np.full(here.n_draws * here.n_subjects, fixed[name])
+    return profiles

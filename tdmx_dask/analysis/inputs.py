@@ -1,0 +1,158 @@
+"""What a user may give as draws: a store, a Dataset, a DataTree, columns, or nothing but a population."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from tdmx_dask.analysis.plan import Block, StoreAddress
+from tdmx_dask.domain.parameters import canonical_names
+from tdmx_dask.errors import InputError, SchemaError
+from tdmx_dask.store.draws import open_draws
+from tdmx_dask.store.schema import check_draws, standardise
+
+__all__ = ["Inputs", "LazySlice", "read_inputs"]
+
+
+@dataclass(frozen=True, slots=True)
+class LazySlice:
+    """Draws of one block that are still on disk; a task loads them."""
+
+    draws: xr.Dataset
+
+    def load(self) -> dict[str, NDArray[np.float64]]:
+        """Read the values; variable -> (draw, …)."""
+        return {str(name): np.asarray(array.values) for name, array in self.draws.data_vars.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Draws ready to be cut into blocks.
+
+    Parameters
+    ----------
+    variables : name -> (chain, draw, …): arrays, or lazy DataArrays
+    n_chains, n_draws : sizes
+    dependent : whether draws are correlated (MCMC), so that an effective sample size counts
+    scenarios : labels of the draws' own scenario dimension; empty where there is none
+    etas : names of the rows of ``omega``
+    store : where tasks can read the draws themselves
+    digest : of the draws, empty where they have none
+    """
+
+    variables: Mapping[str, Any]
+    n_chains: int
+    n_draws: int
+    dependent: bool
+    scenarios: tuple[str, ...] = ()
+    etas: tuple[str, ...] = ()
+    store: StoreAddress | None = None
+    digest: str = ""
+
+    def only(self, names: tuple[str, ...]) -> Inputs:
+        """Keep the variables that are needed."""
+        return replace(self, variables={name: self.variables[name] for name in names})
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all variables are arrays."""
+        return all(isinstance(array, np.ndarray) for array in self.variables.values())
+
+    def values(self, block: Block) -> Any:
+        """Draws of a block: views of arrays, a `LazySlice`, a dict of dask arrays, or None for a store."""
+        if self.store is not None or not self.variables:
+            return None
+        if self.in_memory:
+            return {
+                name: array[block.chain, block.start : block.stop] for name, array in self.variables.items()
+            }
+        lazy = {
+            name: array.isel(chain=block.chain, draw=slice(block.start, block.stop))
+            for name, array in self.variables.items()
+        }
+        if any(array.chunks is not None for array in lazy.values()):
+            return {name: array.data for name, array in lazy.items()}
+        return LazySlice(xr.Dataset(lazy))
+
+
+def read_inputs(draws: object) -> Inputs:
+    """Take what the user gave as draws.
+
+    Parameters
+    ----------
+    draws : path of a store, Dataset, DataTree (its posterior), or a mapping or DataFrame of columns
+
+    Raises
+    ------
+    InputError, SchemaError
+        It is none of these, it is empty, or a variable has other dimensions or units.
+    StoreError
+        The store cannot be read.
+    """
+    if isinstance(draws, str | PathLike):
+        opened = open_draws(Path(fspath(draws)))
+        address = StoreAddress(str(opened.attrs["store"]), str(opened.attrs["digest"]))
+        return replace(_of_dataset(opened), store=address)
+    if isinstance(draws, xr.DataTree):
+        if "posterior" not in draws.children:
+            raise SchemaError("draws", list(draws.children), "a DataTree of draws has a group posterior", "")
+        draws = draws["posterior"].to_dataset()
+    if isinstance(draws, xr.Dataset):
+        return _of_dataset(draws)
+    if isinstance(draws, Mapping) or hasattr(draws, "columns"):
+        return _of_columns(draws)
+    raise InputError(
+        "draws",
+        type(draws).__name__,
+        "draws are a path of a store, an xarray Dataset or DataTree, or columns by name",
+        "Import a file with tdmx.import_draws.",
+    )
+
+
+def _of_dataset(draws: xr.Dataset) -> Inputs:
+    draws = standardise(draws)
+    check_draws(draws, values=False)
+    variables: dict[str, Any] = {}
+    for name, array in draws.data_vars.items():
+        loaded = isinstance(array.variable._data, np.ndarray)
+        variables[str(name)] = np.asarray(array.values) if loaded else array
+    return Inputs(
+        variables,
+        draws.sizes["chain"],
+        draws.sizes["draw"],
+        draws.attrs.get("sampling", "mcmc") == "mcmc",
+        tuple(map(str, draws["scenario"].values)) if "scenario" in draws.dims else (),
+        tuple(map(str, draws["eta"].values)) if "eta" in draws.coords else (),
+        None,
+        str(draws.attrs.get("digest", "")),
+    )
+
+
+def _of_columns(columns: Any) -> Inputs:
+    """Columns of equal length, or (chain, draw) arrays: independent draws, unless there are several chains."""
+    given = {str(name): np.asarray(columns[name], dtype=np.float64) for name in columns}
+    if not given:
+        raise InputError("draws", "{}", "draws have at least one variable", "Give columns such as CL and Vc.")
+    aliases = canonical_names(given)
+    variables = {}
+    for name, array in given.items():
+        if array.ndim not in (1, 2):
+            raise SchemaError(
+                name, f"array of shape {array.shape}", "a column is (draw,) or (chain, draw)", ""
+            )
+        variables[aliases.get(name, name)] = np.ascontiguousarray(array if array.ndim == 2 else array[None])
+    shapes = {array.shape for array in variables.values()}
+    if len(shapes) > 1:
+        sizes = {name: array.shape for name, array in variables.items()}
+        raise SchemaError("draws", sizes, "all columns have the same length", "Check the source.")
+    n_chains, n_draws = shapes.pop()
+    if n_chains * n_draws == 0:
+        raise SchemaError("draws", "empty", "there must be at least one draw", "Check the source.")
+    return Inputs(variables, n_chains, n_draws, n_chains > 1)

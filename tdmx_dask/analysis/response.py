@@ -1,0 +1,123 @@
+"""From PTA to CFR: the expected attainment over a distribution of MICs (Mouton et al. 2005, doi:10.1093/jac/dki079)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from tdmx_dask.domain.mic import MICDistribution, match_mic
+from tdmx_dask.errors import InputError
+from tdmx_dask.kernels import intervals
+from tdmx_dask.kernels.ess import ess_mean
+
+__all__ = ["cfr_of"]
+
+Floats = NDArray[np.float64]
+
+
+def cfr_of(pta: xr.Dataset, distributions: Sequence[MICDistribution], level: float) -> xr.Dataset:
+    """CFR of each (scenario, regimen, target) over each distribution.
+
+    Parameters
+    ----------
+    pta : as `label_pta` makes it
+    distributions : their MICs must be among those counted
+    level : of the interval, in (0, 1)
+
+    Returns
+    -------
+    Dataset with dims (scenario, regimen, target, organism); the interval is of the same kind as PTA's
+
+    Raises
+    ------
+    InputError
+        A MIC was not counted, an organism is named twice, or PTA has no organism to answer for.
+    """
+    if not distributions:
+        raise InputError("distributions", "()", "CFR needs at least one MIC distribution", "Give one.")
+    names = [each.organism for each in distributions]
+    if len(set(names)) < len(names):
+        raise InputError("organism", names, "each distribution has its own name", "Set organism= of each.")
+    weights = np.stack([_weights(each, pta["mic"].values) for each in distributions])
+    kind = str(pta.attrs["interval"])
+    pairs = tuple(np.array(json.loads(pta.attrs["pairs"])).T)
+    shape = (*pta["pta"].shape[:3], len(names))
+    found = {name: np.full(shape, np.nan) for name in ("cfr", "lower", "upper", "mcse")}
+    attained = pta["pta"].values[pairs]  # (pair, target, mic)
+    found["cfr"][pairs] = attained @ weights.T
+    n_mic = attained.shape[-1]
+    by_draw = pta["attained_by_draw"].values if "attained_by_draw" in pta else None
+    for i, weight in enumerate(weights):
+        lower, upper, mcse = _interval(pta, attained, by_draw, weight, kind, level)
+        for name, values in (("lower", lower), ("upper", upper), ("mcse", mcse)):
+            found[name][(*pairs, slice(None), i)] = values
+    assert n_mic == weights.shape[1]  # noqa: S101
+    dims = ("scenario", "regimen", "target", "organism")
+    about = {
+        "cfr": "cumulative fraction of response",
+        "lower": "lower bound",
+        "upper": "upper bound",
+        "mcse": "Monte-Carlo standard error",
+    }
+    variables: dict[str, Any] = {
+        name: (dims, values, {"long_name": about[name], "units": "1"}) for name, values in found.items()
+    }
+    coords = {name: pta[name] for name in dims[:3]} | {"organism": names}
+    attrs = {
+        **pta.attrs,
+        "interval_level": level,
+        "organisms": json.dumps([_provenance(each) for each in distributions]),
+    }
+    return xr.Dataset(variables, coords, attrs)
+
+
+def _weights(distribution: MICDistribution, counted: NDArray[np.float64]) -> Floats:
+    """Weight of each counted MIC; what lies above the last (``>32``) is not attained and has none."""
+    weight = np.zeros(counted.shape[0])
+    np.add.at(weight, match_mic(distribution.mic, counted.tolist()), np.asarray(distribution.weight))
+    return weight
+
+
+def _interval(
+    pta: xr.Dataset, attained: Floats, by_draw: NDArray[Any] | None, weight: Floats, kind: str, level: float
+) -> tuple[Floats, Floats, Floats]:
+    """Lower, upper and Monte-Carlo error of one distribution; (pair, target) each."""
+    n_subjects, n_draws = int(pta.attrs["n_subjects"]), int(pta.attrs["n_draws"])
+    cells = attained.shape[:2]
+    if kind == "none":
+        nothing = np.full(cells, np.nan)
+        return nothing, nothing, nothing
+    if kind == "credible":
+        assert by_draw is not None  # noqa: S101  two levels keep their draws
+        counts = np.moveaxis(by_draw.reshape(*by_draw.shape[:3], -1), -1, 0)  # (draw, pair, target, mic)
+        found = intervals.credible_weighted(counts, weight, n_subjects, level)
+        return found.lower, found.upper, intervals.two_level_mcse_weighted(counts, weight, n_subjects)
+    mean = attained @ weight
+    if by_draw is None:
+        # independent profiles: a profile's response is the weight of all MICs up to its critical one, nested indicators,
+        # so its second moment is Σ_i w_i (w_i + 2 Σ_{j<i} w_j) PTA_i
+        second = attained @ (weight * (weight + 2 * (np.cumsum(weight) - weight)))
+        mcse = np.sqrt(np.maximum(second - mean * mean, 0.0) / n_draws)
+        size: float | Floats = float(n_draws)
+    else:
+        per_draw = np.einsum("ptmcd,m->cdpt", by_draw, weight / n_subjects, optimize=True)
+        size = ess_mean(per_draw)
+        mcse = per_draw.std(axis=(0, 1)) / np.sqrt(size)
+    lower, upper = intervals.wilson_mcse(mean, mcse, level, n_max=np.asarray(size) * n_subjects)
+    return lower, upper, mcse
+
+
+def _provenance(distribution: MICDistribution) -> dict[str, Any]:
+    return {
+        "organism": distribution.organism,
+        "n_isolates": distribution.n_isolates,
+        "source": distribution.source,
+        "illustrative": distribution.illustrative,
+        "censored": list(distribution.censored),
+        "above": distribution.above,
+    }

@@ -1,0 +1,346 @@
+"""From what a user types to a plan that is checked: one place where arguments become nouns."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tdmx_dask.analysis.exposure import single_targets
+from tdmx_dask.analysis.inputs import Inputs, read_inputs
+from tdmx_dask.analysis.plan import Plan
+from tdmx_dask.domain.mic import MICDistribution
+from tdmx_dask.domain.parameters import infer_model, parameters_of, require_parameters
+from tdmx_dask.domain.population import Population
+from tdmx_dask.domain.regimen import Regimen
+from tdmx_dask.domain.scenario import Scenario
+from tdmx_dask.domain.target import AllOf, Target, parse_target
+from tdmx_dask.domain.units import real, whole
+from tdmx_dask.errors import InputError, TdmxWarning
+
+__all__ = ["N_PATIENTS", "Question", "ask", "read_mic", "read_regimens", "read_targets"]
+
+N_PATIENTS = 10_000
+"""Virtual patients of a population where the user does not say how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A plan, its draws, and what was assumed."""
+
+    plan: Plan
+    inputs: Inputs
+    fu_note: str
+
+    @property
+    def has_mic(self) -> tuple[bool, ...]:
+        """For each target, whether it has a MIC."""
+        return tuple(any(each.per_mic for each in single_targets(target)) for target in self.plan.targets)
+
+
+def ask(
+    draws: object,
+    regimens: object,
+    targets: object,
+    *,
+    mic: object,
+    population: Population | None,
+    scenarios: object,
+    design: Sequence[tuple[str, Regimen]] | None,
+    subjects: int,
+    n: int | None,
+    fu: object,
+    weight: float | None,
+    seed: int,
+    window: object,
+    per_draw: bool | None = None,
+) -> Question:
+    """Check the arguments of a verb and make a plan of them."""
+    if isinstance(draws, Population):
+        population, inputs = draws, _patients(n, subjects)
+    else:
+        if n is not None:
+            raise InputError(
+                "n", n, "the number of virtual patients goes with a population", "Use subjects= here."
+            )
+        inputs = read_inputs(draws)
+    subjects = whole("subjects", subjects, "the number of virtual patients a draw")
+    if population is None and inputs.variables and ("omega" in inputs.variables) and subjects > 1:
+        population = _population_of(inputs)
+    if population is None and subjects > 1:
+        raise InputError(
+            "subjects",
+            subjects,
+            "virtual patients need their variability: the draws have no omega, and no population is given",
+            "Give population=, or draws with omega (chain, draw, eta, eta2).",
+        )
+    if "omega" in inputs.variables and population is None:
+        warnings.warn(
+            "subjects=1: the draws carry omega, but PTA is that of typical patients. Set subjects= for a population.",
+            TdmxWarning,
+            stacklevel=3,
+        )
+    settings, wanted, pairs = _design(inputs, population, regimens, scenarios, design)
+    parsed = read_targets(targets, window)
+    grid = read_mic(mic, parsed)
+    model = population.model if population is not None else infer_model(inputs.variables)
+    names = _names(inputs, population, model)
+    value, inputs, fu_note = _unbound(fu, inputs, population, parsed)
+    if fu is not None and population is not None:
+        population = replace(population, fu=None)
+    if "fu" in inputs.variables:
+        names = (*names, "fu")
+    plan = Plan(
+        model=model,
+        names=names,
+        regimens=wanted,
+        targets=parsed,
+        mic=grid,
+        scenarios=settings,
+        pairs=pairs,
+        n_chains=inputs.n_chains,
+        n_draws=inputs.n_draws,
+        n_subjects=subjects,
+        seed=seed_number(seed),
+        population=population,
+        per_draw=(subjects > 1 or inputs.dependent) if per_draw is None else per_draw,
+        fu=value,
+        weights=(),
+        store=inputs.store,
+    )
+    plan = _weighed(plan, inputs, population, weight)
+    return Question(plan, inputs.only(plan.names), fu_note)
+
+
+def read_regimens(given: object) -> tuple[Regimen, ...]:
+    """Regimens from one or several of `Regimen`, shorthand text and mapping, each with its own label."""
+    if isinstance(given, Regimen | str | Mapping):
+        given = (given,)
+    if not isinstance(given, Iterable):
+        raise InputError(
+            "regimens", given, "regimens are Regimen objects or texts", "Write '1000 mg q8h inf 3h'."
+        )
+    found = tuple(each if isinstance(each, Regimen) else Regimen.from_mapping(each) for each in given)
+    if not found:
+        raise InputError(
+            "regimens", "()", "there must be at least one regimen", "Write '1000 mg q8h inf 3h'."
+        )
+    labels = [regimen.label for regimen in found]
+    twice = [label for label in labels if labels.count(label) > 1]
+    if twice:
+        raise InputError("regimens", twice[0], "two regimens have the same label", "Give one of them a name.")
+    return found
+
+
+def read_targets(given: object, window: object = None) -> tuple[Target | AllOf, ...]:
+    """Targets from one or several of `Target`, `AllOf`, text and mapping, each with its own label."""
+    if isinstance(given, Target | AllOf | str | Mapping):
+        given = (given,)
+    if not isinstance(given, Iterable):
+        raise InputError("targets", given, "targets are Target objects or texts", "Write 'fT>MIC >= 50%'.")
+    found = tuple(
+        each if isinstance(each, Target | AllOf) else parse_target(each, window=window) for each in given
+    )
+    if not found:
+        raise InputError("targets", "()", "there must be at least one target", "Write 'fT>MIC >= 50%'.")
+    labels = [target.label for target in found]
+    twice = [label for label in labels if labels.count(label) > 1]
+    if twice:
+        raise InputError("targets", twice[0], "a target is given twice", "Leave one out.")
+    return found
+
+
+def read_mic(given: object, targets: tuple[Target | AllOf, ...]) -> tuple[float, ...]:
+    """MICs, ascending, from numbers and distributions; one that is never used where no target has a MIC."""
+    if given is None:
+        if any(each.per_mic for target in targets for each in single_targets(target)):
+            raise InputError(
+                "mic", None, "a target relative to the MIC needs MICs, in mg/L", "Give mic=[0.5, 1, 2]."
+            )
+        return (1.0,)
+    parts = given if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+    found: set[float] = set()
+    for part in parts:
+        if isinstance(part, MICDistribution):
+            found.update(part.mic)
+        else:
+            found.add(real("mic", part, "a MIC", unit="mg/L", gt=0, fix="Give numbers or a MICDistribution."))
+    if not found:
+        raise InputError("mic", "()", "there must be at least one MIC, in mg/L", "Give mic=[0.5, 1, 2].")
+    return tuple(sorted(found))
+
+
+def _patients(n: int | None, subjects: object) -> Inputs:
+    if subjects != 1:
+        raise InputError(
+            "subjects",
+            subjects,
+            "a population without draws has one level: each draw is a patient",
+            "Use n= instead.",
+        )
+    return Inputs({}, 1, whole("n", N_PATIENTS if n is None else n, "the number of virtual patients"), False)
+
+
+def seed_number(seed: object) -> int:
+    """A seed as an int in [0, 2^64)."""
+    number = whole("seed", seed, "a seed", ge=0)
+    if number >= 2**64:
+        raise InputError("seed", seed, "a seed is below 2^64", "For example seed=1.")
+    return number
+
+
+def _population_of(inputs: Inputs) -> Population:
+    """The population that a posterior with ``omega`` describes: typical values by draw, log-normal between subjects."""
+    if not inputs.etas:
+        raise InputError(
+            "omega",
+            "no names",
+            "the rows of omega must be named after the parameters that vary, in a coordinate eta",
+            "Assign draws.assign_coords(eta=['CL', 'Vc']).",
+        )
+    parameters = dict.fromkeys(parameters_of(infer_model(inputs.variables)), 1.0)
+    bsv = {name: {"omega": 0.0} for name in inputs.etas}
+    return Population.from_mapping({"name": "draws with omega", "parameters": parameters, "bsv": bsv})
+
+
+def _design(
+    inputs: Inputs,
+    population: Population | None,
+    regimens: object,
+    scenarios: object,
+    design: Sequence[tuple[str, Regimen]] | None,
+) -> tuple[tuple[Scenario, ...], tuple[Regimen, ...], tuple[tuple[int, int], ...]]:
+    settings = _scenarios(scenarios)
+    if inputs.scenarios:
+        if settings:
+            raise InputError(
+                "scenarios", "given", "the draws have scenarios of their own", "Leave scenarios= out."
+            )
+        settings = tuple(Scenario(name) for name in inputs.scenarios)
+    elif settings and population is None:
+        raise InputError(
+            "scenarios",
+            [each.name for each in settings],
+            "covariates act through a population",
+            "Give population=.",
+        )
+    settings = settings or (Scenario("all"),)
+    if design is None:
+        wanted = read_regimens(regimens)
+        return settings, wanted, tuple((s, r) for s in range(len(settings)) for r in range(len(wanted)))
+    if regimens is not None:
+        raise InputError("regimens", "given", "a design holds its own regimens", "Give one of the two.")
+    wanted = read_regimens({regimen.label: regimen for _, regimen in design}.values())
+    labels = [regimen.label for regimen in wanted]
+    position = {each.name: i for i, each in enumerate(settings)}
+    pairs = set()
+    for name, regimen in design:
+        if name not in position:
+            raise InputError("design", name, "there is no such scenario", f"Known: {', '.join(position)}.")
+        pairs.add((position[name], labels.index(regimen.label)))
+    return settings, wanted, tuple(sorted(pairs))
+
+
+def _scenarios(given: object) -> tuple[Scenario, ...]:
+    if given is None:
+        return ()
+    if isinstance(given, Mapping):
+        given = [Scenario(str(name), values) for name, values in given.items()]
+    found: tuple[Scenario, ...] = tuple(given)  # type: ignore[arg-type]
+    for each in found:
+        if not isinstance(each, Scenario):
+            raise InputError(
+                "scenarios", each, "a scenario is a name with covariates", "Give {'CCr 80': {'CCr': 80}}."
+            )
+    names = [each.name for each in found]
+    if len(set(names)) < len(names):
+        raise InputError("scenarios", names, "each scenario has its own name", "Rename one.")
+    return found
+
+
+def _names(inputs: Inputs, population: Population | None, model: str) -> tuple[str, ...]:
+    """Variables of the draws that tasks need."""
+    if population is None:
+        require_parameters(inputs.variables, model)
+        return parameters_of(model)
+    plain = [name for name, formula in population.parameters.items() if not formula.names]
+    known = [*population.thetas, *plain, *population.covariates]
+    names = [name for name in known if name in inputs.variables]
+    if inputs.variables and not names:
+        raise InputError(
+            "draws",
+            ", ".join(map(str, inputs.variables)),
+            f"none of these is a theta, typical value or covariate of the population ({', '.join(known)})",
+            "Rename them, or leave the draws out.",
+        )
+    if "omega" in inputs.variables:
+        if inputs.etas and inputs.etas != tuple(population.etas):
+            raise InputError(
+                "omega",
+                inputs.etas,
+                f"its rows must be those of the population, {population.etas}",
+                "Reorder them.",
+            )
+        names.append("omega")
+    return tuple(names)
+
+
+def _unbound(
+    fu: object, inputs: Inputs, population: Population | None, targets: tuple[Target | AllOf, ...]
+) -> tuple[float, Inputs, str]:
+    """The unbound fraction: given, of the draws, of the model, or 1 with a warning."""
+    open_free = any(each.free and each.fu is None for target in targets for each in single_targets(target))
+    if fu is None:
+        known = "fu" in inputs.variables or (population is not None and population.fu is not None)
+        if known or not open_free:
+            return 1.0, inputs if open_free else _without_fu(inputs), ""
+        note = "fu = 1 assumed: no unbound fraction was given"
+        warnings.warn(f"{note}. Set fu= to the free fraction of the drug.", TdmxWarning, stacklevel=4)
+        return 1.0, inputs, note
+    if np.ndim(fu) == 0:  # type: ignore[arg-type]
+        fix = "Give 0.98 for 2 % protein binding."
+        return real("fu", fu, "an unbound fraction", gt=0, le=1, fix=fix), _without_fu(inputs), ""
+    if not inputs.variables or inputs.store is not None or not inputs.in_memory:
+        raise InputError(
+            "fu", type(fu).__name__, "one fu a draw needs draws in memory", "Store fu with the draws."
+        )
+    values = np.asarray(fu, dtype=np.float64)
+    shape = (inputs.n_chains, inputs.n_draws)
+    if values.size != shape[0] * shape[1]:
+        raise InputError("fu", f"array of shape {values.shape}", f"one fu a draw has shape {shape}", "")
+    return 1.0, replace(inputs, variables={**inputs.variables, "fu": values.reshape(shape)}), ""
+
+
+def _without_fu(inputs: Inputs) -> Inputs:
+    return replace(inputs, variables={name: each for name, each in inputs.variables.items() if name != "fu"})
+
+
+def _weighed(plan: Plan, inputs: Inputs, population: Population | None, weight: float | None) -> Plan:
+    """Find the weights that mg/kg doses need: among the draws, the population's or scenario's covariates, or `weight`."""
+    names, fixed = list(plan.names), []
+    for name in plan.weight_names:
+        everywhere = all(name in scenario.covariates for scenario in plan.scenarios)
+        if weight is None and population is None and name in inputs.variables:
+            names.append(name)
+        elif weight is not None:
+            weight = real("weight", weight, "a body weight", unit="kg", gt=0, fix="Give weight=70.")
+            fixed.append((name, weight))
+        elif not everywhere and (population is None or name not in population.covariates):
+            raise InputError(
+                name, "missing", "a dose in mg/kg needs a body weight, in kg",
+                "Give weight=70, or a covariate of that name.",
+            )  # fmt: skip
+    return replace(plan, names=tuple(names), weights=tuple(fixed))
+
+
+def describe(plan: Plan) -> dict[str, Any]:
+    """What a result says of its question: regimens and targets as plain values."""
+    return {
+        "regimens": [regimen.to_mapping() for regimen in plan.regimens],
+        "targets": [str(target) for target in plan.targets],
+        "scenarios": {scenario.name: dict(scenario.covariates) for scenario in plan.scenarios},
+        "population": "" if plan.population is None else plan.population.name,
+    }

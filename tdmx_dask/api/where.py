@@ -1,0 +1,154 @@
+"""Where a question is answered: here, on threads, or on a cluster. Chosen by measured work, and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tdmx_dask.analysis import execute
+from tdmx_dask.analysis.plan import Block, Plan
+from tdmx_dask.analysis.tally import Tally
+from tdmx_dask.api.question import Question
+from tdmx_dask.domain.units import whole
+from tdmx_dask.errors import InputError
+
+if TYPE_CHECKING:
+    from tdmx_dask.clusters.start import Cluster
+
+__all__ = ["Place", "choose", "cluster"]
+
+RUNS = ("auto", "direct", "threads", "distributed")
+
+
+class Place:
+    """A way to run the blocks of a plan.
+
+    Attributes
+    ----------
+    mode : direct, threads or distributed
+    n_workers : threads of the machine or the cluster; 0 for a direct call
+    seconds : of one core that the work was measured to take, 0 where it was not worth measuring
+    """
+
+    def __init__(
+        self, mode: execute.Mode, n_workers: int, seconds: float, cluster: Cluster | None = None
+    ) -> None:
+        self.mode = mode
+        self.n_workers = n_workers
+        self.seconds = seconds
+        self._cluster = cluster
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """What a result says of where it was made."""
+        return {"run_mode": self.mode, "n_workers": max(1, self.n_workers), "measured_seconds": self.seconds}
+
+    def cut(self, plan: Plan, chunk_size: int | None) -> tuple[Block, ...]:
+        """Cut a plan into tasks for this place."""
+        if chunk_size is not None:
+            chunk_size = whole("chunk_size", chunk_size, "the number of draws of a task")
+        return execute.cut(plan, self.seconds, self.n_workers, chunk_size)
+
+    def run(
+        self,
+        kind: execute.Kind,
+        question: Question,
+        tally: Tally,
+        take: Callable[[int, Any], None],
+        done: Callable[[], None],
+    ) -> None:
+        """Run all open blocks; hand each result to `take`, then call `done`."""
+        plan, inputs = question.plan, question.inputs
+        if self.mode == "direct":
+            execute.run_direct(kind, plan, inputs, tally, take, done)
+        elif self.mode == "threads":
+            execute.run_threads(kind, plan, inputs, tally, take, done, self.n_workers)
+        else:
+            from tdmx_dask.clusters.run import run_blocks
+
+            assert self._cluster is not None  # noqa: S101
+
+            def both(index: int, part: Any) -> None:
+                take(index, part)
+                done()
+
+            blocks = ((i, block, inputs.values(block)) for i, block in tally.open_blocks())
+            name = execute.TASK_NAMES[kind]
+            run_blocks(self._cluster.client, execute.TASKS[kind], plan, blocks, both, name=name)
+
+
+@contextmanager
+def choose(question: Question, *, on: object, run: str, n_workers: int | None) -> Iterator[Place]:
+    """Decide where to run, and close what was started for it."""
+    if run not in RUNS:
+        raise InputError(
+            "run", run, f"a run is one of {', '.join(RUNS)}", "Leave it out to choose by measured work."
+        )
+    if n_workers is not None:
+        n_workers = whole("n_workers", n_workers, "the number of workers", fix="Leave it out for one a core.")
+    if on is not None and run not in ("auto", "distributed"):
+        raise InputError("run", run, "a cluster was given with on=", "Leave one of the two out.")
+    seconds = 0.0 if run == "direct" else execute.measure(question.plan, question.inputs)
+    if on is not None or run == "distributed":
+        joined = cluster("local", n_workers=n_workers) if on is None else join(on)
+        try:
+            yield Place("distributed", joined.n_threads, seconds, joined)
+        finally:
+            if on is None or joined is not on:
+                joined.close()
+        return
+    cores = _cores() if n_workers is None else n_workers
+    if run == "direct" or (run == "auto" and (seconds < execute.SMALL_WORK or cores == 1)):
+        yield Place("direct", 0, seconds)
+    else:
+        yield Place("threads", cores, seconds)
+
+
+def cluster(profile: str = "local", **options: Any) -> Cluster:
+    """Start a cluster by a profile of the configuration; a context manager with a ``client`` and a ``dashboard_link``.
+
+    Parameters
+    ----------
+    profile : ``local`` (worker processes on this machine, on loopback alone) or ``notebook``
+    options : replace those of the profile: ``n_workers``, ``threads_per_worker``, ``memory_limit``, ``processes``, ``dashboard``
+
+    Raises
+    ------
+    InputError
+        There is no such profile or option.
+    ClusterError
+        The workers do not come up.
+    """
+    from tdmx_dask.clusters.start import start_local
+    from tdmx_dask.config import settings
+
+    profiles = settings().clusters
+    if profile not in profiles:
+        raise InputError("cluster", profile, "there is no such profile", f"Known: {', '.join(profiles)}.")
+    merged = {**profiles[profile], **{key: value for key, value in options.items() if value is not None}}
+    unknown = set(merged) - set(profiles["local"])
+    if unknown:
+        raise InputError(
+            "cluster",
+            ", ".join(sorted(unknown)),
+            "there is no such option",
+            f"Known: {', '.join(profiles['local'])}.",
+        )
+    return start_local(**merged)
+
+
+def join(on: object) -> Cluster:
+    """Join a cluster that runs, or start one by the name of its profile."""
+    from tdmx_dask.clusters.start import join as join_running
+    from tdmx_dask.config import settings
+
+    if isinstance(on, str) and on in settings().clusters:
+        return cluster(on)
+    return join_running(on)
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,181 @@
+"""Start a cluster, or join one that runs."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import socket
+from types import TracebackType
+from typing import Any, Self
+
+from distributed import Client, LocalCluster
+
+from tdmx_dask.errors import ClusterError, InputError
+
+__all__ = ["Cluster", "available_cores", "join", "start_local"]
+
+LOOPBACK = "127.0.0.1"
+DASHBOARD_PORT = 8787
+
+
+class Cluster:
+    """A Dask cluster and a client of it; a context manager that closes what it started.
+
+    Attributes
+    ----------
+    client : distributed.Client
+    n_workers : workers at the moment
+    """
+
+    def __init__(self, client: Client, started: Any = None) -> None:
+        self.client = client
+        self._started = started
+
+    @property
+    def n_workers(self) -> int:
+        """Workers at the moment."""
+        return len(self.client.scheduler_info(n_workers=-1)["workers"])
+
+    @property
+    def n_threads(self) -> int:
+        """Threads of all workers."""
+        return sum(self.client.nthreads().values())
+
+    @property
+    def dashboard_link(self) -> str:
+        """Address of the Dask dashboard."""
+        return str(self.client.dashboard_link)
+
+    def close(self) -> None:
+        """Close the client, and the cluster if it was started here."""
+        if self._started is not None:
+            self.client.close()
+            self._started.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<tdmx cluster: {self.n_workers} workers, {self.n_threads} threads, dashboard {self.dashboard_link}>"
+
+
+def available_cores() -> int:
+    """Cores that this process may use (a batch job may be given fewer than the machine has)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def start_local(
+    *,
+    n_workers: int | None = None,
+    threads_per_worker: int = 1,
+    memory_limit: str | float = "auto",
+    processes: bool = True,
+    dashboard: bool = True,
+) -> Cluster:
+    """Start workers on this machine that listen on loopback alone.
+
+    Parameters
+    ----------
+    n_workers : processes; default one a core
+    threads_per_worker : threads of each
+    memory_limit : bytes a worker, a text such as ``2 GiB``, or ``auto``: its share of the machine
+    processes : False keeps the workers in this process
+    dashboard : whether the Dask dashboard is served, at port 8787 where that is free
+
+    Raises
+    ------
+    InputError
+        A number out of range.
+    ClusterError
+        The workers do not come up.
+    """
+    workers = available_cores() if n_workers is None else n_workers
+    for name, value in (("n_workers", workers), ("threads_per_worker", threads_per_worker)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(name, value, "a whole number >= 1 is needed", "Leave it out for one a core.")
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ClusterError(
+            "cluster",
+            "local",
+            "a worker process imports the script that started it, and this script starts a cluster when imported",
+            'Put what it does under `if __name__ == "__main__":`.',
+        )
+    try:
+        started = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads_per_worker,
+            memory_limit=memory_limit,
+            processes=processes,
+            host=LOOPBACK,
+            dashboard_address=f"{LOOPBACK}:{_free_port(DASHBOARD_PORT)}" if dashboard else None,
+            silence_logs=50,
+        )
+        return Cluster(Client(started), started)
+    except (OSError, RuntimeError, TimeoutError) as error:
+        raise ClusterError(
+            "cluster",
+            "local",
+            f"the workers did not start ({error})",
+            "Try fewer workers, or processes=False.",
+        ) from error
+
+
+def join(given: object) -> Cluster:
+    """A `Cluster` from one of ours, a distributed Client or Cluster, an address, or ``"current"``.
+
+    Raises
+    ------
+    ClusterError
+        There is no current client, or the address does not answer.
+    InputError
+        None of these.
+    """
+    if isinstance(given, Cluster):
+        return given
+    if isinstance(given, Client):
+        return Cluster(given)
+    if given == "current":
+        with contextlib.suppress(ValueError):
+            return Cluster(Client.current())
+        raise ClusterError("on", given, "there is no current client", "Make a distributed.Client first.")
+    if isinstance(given, str) and "://" in given:
+        try:
+            client = Client(given, timeout="10s")
+        except (OSError, TimeoutError) as error:
+            raise ClusterError(
+                "on", given, f"the scheduler does not answer ({error})", "Check the address."
+            ) from error
+        return Cluster(client, _Nothing())
+    if hasattr(given, "scheduler_address"):
+        return Cluster(Client(given), _Nothing())
+    raise InputError(
+        "on",
+        given,
+        "a cluster is one of tdmx.cluster(), a distributed.Client, an address such as tcp://host:8786, "
+        "'current', or a profile's name",
+        "Leave it out to run here.",
+    )
+
+
+class _Nothing:
+    """Stands for a cluster that somebody else closes, while the client is ours."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def _free_port(wanted: int) -> int:
+    with socket.socket() as probe:
+        try:
+            probe.bind((LOOPBACK, wanted))
+        except OSError:
+            return 0
+    return wanted

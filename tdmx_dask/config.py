@@ -1,0 +1,91 @@
+"""The one reader of configuration: the ``tdmx`` namespace of Dask's configuration, checked.
+
+Defaults come from ``config/tdmx.yaml``; Dask's files (``~/.config/dask/*.yaml``) and environment variables (``DASK_TDMX__SEED=1``) win.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from tdmx_dask.errors import ConfigError
+
+__all__ = ["Settings", "settings", "shipped_config"]
+
+_PROFILE = {"n-workers", "threads-per-worker", "memory-limit", "processes", "dashboard"}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is configured.
+
+    Parameters
+    ----------
+    seed : of the virtual patients, 0 .. 2^64 - 1
+    interval_level, breakpoint_level : fractions in (0, 1)
+    clusters : profile -> arguments of the function that starts it
+    """
+
+    seed: int
+    interval_level: float
+    breakpoint_level: float
+    clusters: Mapping[str, Mapping[str, Any]]
+
+
+def shipped_config() -> Path:
+    """Folder of the configuration that comes with the package."""
+    package = Path(__file__).resolve().parent
+    shipped = package / "_shipped" / "config"
+    return shipped if shipped.is_dir() else package.parent / "config"
+
+
+def settings() -> Settings:
+    """Read and check the configuration as it is now.
+
+    Raises
+    ------
+    ConfigError
+        An unknown key (with the nearest known one) or a value out of range.
+    """
+    import dask.config
+
+    merged = dask.config.merge(_defaults(), dask.config.get("tdmx", {}))
+    merged = {key.replace("_", "-"): value for key, value in merged.items()}
+    _known("tdmx", merged, set(_defaults()))
+    seed = merged["seed"]
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
+        raise ConfigError("tdmx.seed", seed, "a seed is a whole number, 0 <= seed < 2^64", "Set another.")
+    for key in ("interval-level", "breakpoint-level"):
+        value = merged[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+            raise ConfigError(
+                f"tdmx.{key}", value, "a level is a fraction, 0 < level < 1", "For example 0.95."
+            )
+    clusters = {}
+    for name, profile in merged["clusters"].items():
+        _known(f"tdmx.clusters.{name}", profile, _PROFILE)
+        clusters[name] = {key.replace("-", "_"): value for key, value in profile.items()}
+    return Settings(seed, merged["interval-level"], merged["breakpoint-level"], clusters)
+
+
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    import yaml
+
+    with (shipped_config() / "tdmx.yaml").open(encoding="utf-8") as file:
+        defaults: dict[str, Any] = yaml.safe_load(file)["tdmx"]
+    return defaults
+
+
+def _known(name: str, given: Any, known: set[str]) -> None:
+    if not isinstance(given, Mapping):
+        raise ConfigError(name, given, "a mapping of settings is needed", "See config/tdmx.yaml.")
+    for key in given:
+        if str(key).replace("_", "-") not in known:
+            near = get_close_matches(str(key), known, 1)
+            fix = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(known))}."
+            raise ConfigError(f"{name}.{key}", given[key], "there is no such setting", fix)
