@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from tdmx_dask.domain.mic import MICDistribution
+from tdmx_dask.plot import curves, dots, heat, style
+from tdmx_dask.plot.panels import panels, select
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["pta"]
+
+# Beyond these a figure of curves cannot be read: a heat map takes over.
+_MAX_PANELS, _MAX_CURVES = 9, 12
 
 
 def pta(
@@ -26,5 +31,54 @@ def pta(
     figure: Figure | None = None,
     level: float = 0.9,
 ) -> Figure:
-    """Draw PTA against MIC; returns the figure."""
-    raise NotImplementedError
+    """Draw PTA against MIC: a line a regimen, a panel a scenario and target.
+
+    The axis is log2 with the dilutions as EUCAST prints them. A ring marks the breakpoint on each line, a
+    band its interval, a dashed line the wanted level; below stands the distribution of the isolates' MICs.
+    Targets that need no MIC become a chart of dots with intervals; more than 9 panels or 12 regimens become
+    a heat map.
+
+    Parameters
+    ----------
+    result : PTA, dims (scenario, regimen, target, mic); a dimension of one may have been dropped
+    isolates : distributions of MICs to draw below
+    target, scenario : labels; None draws all
+    ax : where to draw one panel (no histogram); default: a figure of its own
+    figure : where to draw; default: a new one, of a size that fits
+    level : of the dashed line, a fraction
+
+    Returns
+    -------
+    the figure
+
+    Raises
+    ------
+    InputError
+        A label is not in the result, there is no number to draw, or `ax` is to hold several panels.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> share = [[[[1.0, 0.97, 0.62]]]]
+    >>> dims = ("scenario", "regimen", "target", "mic")
+    >>> labels = {"scenario": ["adult"], "regimen": ["1 g q8h"], "target": ["fT>MIC >= 50%"], "mic": [1, 2,
+    4]} >>> figure = pta(xr.Dataset({"pta": (dims, share)}, coords=labels)) >>> figure.axes[0].get_xlabel()
+    'MIC (mg/L)'
+    """
+    full = select(result, "mic", target=target, scenario=scenario)
+    found = panels(full, "pta")
+    if isinstance(isolates, MICDistribution):
+        isolates = [isolates]
+    by_mic = full.sizes["mic"] > 1 and any("MIC" in panel.target for panel in found)
+    most = max(len(panel.series) for panel in found)
+    with style.styled():
+        if ax is not None:
+            style.one_panel(ax, len(found), "a target and a scenario")
+            return curves.on_axes(ax, full, found[0], level)
+        if by_mic and len(found) <= _MAX_PANELS and most <= _MAX_CURVES:
+            return curves.by_mic(full, found, list(isolates or ()), figure, level)
+        if by_mic:
+            return heat.by_mic(full, found, figure, level)
+        if sum(len(panel.series) for panel in found) <= dots.MOST_ROWS:
+            return dots.by_target(full, found, figure, level)
+        return heat.by_regimen(full, found, figure, level)

@@ -1,0 +1,142 @@
+"""What a figure shows, taken from a result: panels of series, plain arrays, no matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from tdmx_dask.errors import InputError
+
+__all__ = ["Panel", "Series", "interval_note", "notes", "panels", "select"]
+
+_DIMS = ("scenario", "regimen", "target")
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One regimen in one panel.
+
+    Parameters
+    ----------
+    regimen : label
+    slot : index of the regimen among those of the figure: its colour and marker
+    value, lower, upper : (n,), fractions, over the MICs or the organisms; bounds are NaN where there are none
+    breakpoint : mg/L; NaN where there is none
+    """
+
+    regimen: str
+    slot: int
+    value: NDArray[np.float64]
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+    breakpoint: float = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One scenario and one target."""
+
+    scenario: str
+    target: str
+    series: tuple[Series, ...]
+
+
+def select(
+    result: xr.Dataset, last: str, *, target: str | None, scenario: str | Sequence[str] | None
+) -> xr.Dataset:
+    """Take the wanted targets and scenarios; a dimension of one that was dropped comes back.
+
+    Parameters
+    ----------
+    result : PTA or CFR
+    last : ``mic`` or ``organism``
+    target, scenario : labels; None takes all
+
+    Raises
+    ------
+    InputError
+        A label is not in the result.
+    """
+    full = result
+    for dim in (*_DIMS, last):
+        if dim not in full.dims:
+            if dim not in full.coords:
+                full = full.assign_coords({dim: ""})
+            full = full.expand_dims(dim)
+    full = full.transpose(*_DIMS, last, ...)
+    for dim, wanted in (("target", target), ("scenario", scenario)):
+        if wanted is not None:
+            labels = [wanted] if isinstance(wanted, str) else list(wanted)
+            full = full.sel({dim: [_known(full, dim, label) for label in labels]})
+    return full
+
+
+def _known(result: xr.Dataset, dim: str, label: str) -> str:
+    known = [str(value) for value in result[dim].values]
+    if str(label) not in known:
+        raise InputError(
+            dim, label, f"is not in the result, which holds {'; '.join(known)}", "Give one of them."
+        )
+    return str(label)
+
+
+def panels(full: xr.Dataset, name: str) -> tuple[Panel, ...]:
+    """All panels with something in them, scenario by scenario, in the order of the result.
+
+    Parameters
+    ----------
+    full : as `select` returns it
+    name : ``pta`` or ``cfr``
+
+    Raises
+    ------
+    InputError
+        There is no number to draw.
+    """
+    value = full[name].values.astype(np.float64)
+    lower, upper = (
+        full[bound].values.astype(np.float64) if bound in full else np.full_like(value, np.nan)
+        for bound in ("lower", "upper")
+    )
+    breaks = np.full(value.shape[:3], np.nan)
+    if "breakpoint" in full:
+        own = full["breakpoint"]  # a dropped MIC that came back is no dimension of it
+        own = own.isel({dim: 0 for dim in own.dims if dim not in _DIMS})
+        breaks = own.transpose(*_DIMS).values.astype(np.float64)
+    regimens = [str(label) for label in full["regimen"].values]
+    asked = [j for j in range(len(regimens)) if np.isfinite(value[:, j]).any()]
+    found = []
+    for i, scenario in enumerate(full["scenario"].values):
+        for k, target in enumerate(full["target"].values):
+            series = tuple(
+                Series(
+                    regimens[j], slot, value[i, j, k], lower[i, j, k], upper[i, j, k], float(breaks[i, j, k])
+                )
+                for slot, j in enumerate(asked)
+                if np.isfinite(value[i, j, k]).any()
+            )
+            if series:
+                found.append(Panel(str(scenario), str(target), series))
+    if not found:
+        raise InputError(name, "no number", "there is nothing to draw", "Draw a result that was computed.")
+    return tuple(found)
+
+
+def interval_note(result: xr.Dataset) -> str:
+    """What the interval of a result is, in words; empty where it has none."""
+    level = f"{100 * float(result.attrs.get('interval_level', 0.95)):g} %"
+    return {
+        "credible": f"{level} credible interval (uncertainty of the model's parameters)",
+        "monte_carlo": f"{level} Monte-Carlo interval (finite number of simulated patients)",
+    }.get(str(result.attrs.get("interval", "none")), "")
+
+
+def notes(result: xr.Dataset, shown_as: str = "") -> tuple[str, ...]:
+    """What a reader must know beside the figure: what its bands (if it shows any) are, and an assumed fu."""
+    interval = interval_note(result) if shown_as else ""
+    fu = str(result.attrs.get("fu_note", ""))
+    return tuple(text for text in (f"{shown_as}: {interval}" if interval else "", fu) if text)
