@@ -180,13 +180,10 @@ def cholesky(omega: Floats, names: Sequence[str]) -> list[list[Floats]]:
     n = len(names)
     if omega.shape[-2:] != (n, n):
         raise InputError("omega", omega.shape, f"it must be ({n}, {n}) for {', '.join(names)}", "")
+    _refuse_where(~np.isfinite(omega).all(axis=(-1, -2)), omega, "finite")
     scale = np.sqrt(np.abs(np.einsum("...ii->...i", omega)))
     excess = np.abs(omega - np.swapaxes(omega, -1, -2)) - 1e-8 * scale[..., :, None] * scale[..., None, :]
-    _refuse_where(
-        ~np.isfinite(omega).all(axis=(-1, -2)) | (excess > 1e-15).any(axis=(-1, -2)),
-        omega,
-        "symmetric and finite",
-    )
+    _refuse_where((excess > 1e-15).any(axis=(-1, -2)), omega, "symmetric")
     factor: list[list[Floats]] = []
     wrong = np.zeros(omega.shape[:-2], dtype=np.bool_)
     with np.errstate(divide="ignore", invalid="ignore"):
