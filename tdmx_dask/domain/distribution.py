@@ -58,12 +58,15 @@ class Distribution:
             self._check_discrete()
 
     def _check_continuous(self) -> None:
+        name = "sd" if self.kind == "normal" else "omega"
         if not (math.isfinite(self.scale) and self.scale > 0 and math.isfinite(self.location)):
             raise InputError(
-                self.kind, f"{self.scale:g}", "its spread must be above 0", "Use value: to fix it."
+                name, f"{self.scale:g}", "the spread must be above 0", "Use value: for a fixed one."
             )
         if self.kind == "lognormal" and not self.location > 0:
-            raise InputError("median", f"{self.location:g}", "the median of a lognormal must be above 0", "")
+            raise InputError(
+                "median", f"{self.location:g}", "the median of a lognormal must be above 0", "Mend it."
+            )
         if math.isfinite(self.low) or math.isfinite(self.high):
             mass = self._tails()[1] - self._tails()[0]
             if mass < _LEAST_MASS:

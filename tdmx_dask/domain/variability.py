@@ -211,7 +211,7 @@ def _products(first: Sequence[Floats], second: Sequence[Floats], n: int) -> Floa
     return total
 
 
-def _refuse_where(wrong: NDArray[np.bool_], omega: Floats, rule: str) -> None:
+def _refuse_where(wrong: NDArray[np.bool_] | np.bool_, omega: Floats, rule: str) -> None:
     if not wrong.any():
         return
     if wrong.ndim == 0:
