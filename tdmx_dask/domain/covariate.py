@@ -266,7 +266,7 @@ def _read_rule(
     if key == "value":
         return code(item)
     if key == "expression":
-        return Expression.parse(item.value, name=item.path)  # type: ignore[arg-type]
+        return Expression.from_item(item)
     if key in KINDS:
         return Distribution.from_item(key, item, code)
     inputs = section.at("inputs").section() if "inputs" in section else None

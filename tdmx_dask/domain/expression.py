@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tdmx_dask.domain.formula import COMPARISONS, FUNCTIONS, Node, read_formula
-from tdmx_dask.domain.section import nearest, shown
+from tdmx_dask.domain.section import Item, nearest, shown
 from tdmx_dask.errors import InputError
 
 __all__ = ["Expression"]
@@ -73,6 +73,15 @@ class Expression:
             raise InputError(name, shown(text), "a formula is a text or a number", "Write it in quotes.")
         tree = read_formula(text if isinstance(text, str) else _numeral(text), name)
         return cls(tree, tuple(sorted(set(tree.names()))))
+
+    @classmethod
+    def from_item(cls, item: Item) -> Expression:
+        """Read a formula of a document, whose path and line a complaint names."""
+        try:
+            return cls.parse(item.value, name=item.path)  # type: ignore[arg-type]
+        except InputError as error:
+            fix = f"{error.fix} ({item.place})" if item.place else error.fix
+            raise InputError(error.name, error.value, error.rule, fix) from None
 
     def __str__(self) -> str:
         return _print(self.tree)

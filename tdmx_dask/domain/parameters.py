@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +17,7 @@ __all__ = [
     "Model",
     "Parameter",
     "canonical_names",
+    "check_value",
     "infer_model",
     "parameters_of",
     "require_parameters",
@@ -40,6 +42,13 @@ class Parameter:
     unit: str
     long_name: str
     may_be_zero: bool = False
+
+    @property
+    def rule(self) -> str:
+        """What its values must be."""
+        return (
+            f"{self.long_name} must be {'at least' if self.may_be_zero else 'above'} 0 {self.unit} and finite"
+        )
 
 
 PARAMETERS = {
@@ -86,6 +95,26 @@ def parameters_of(model: str) -> tuple[str, ...]:
         if model == known:
             return names
     raise InputError("model", model, "a model has one, two or three compartments", "Write 1C, 2C or 3C.")
+
+
+def check_value(name: str, value: float | None, *, where: str = "") -> None:
+    """Refuse a number that the parameter cannot be; None is a number that is not known yet.
+
+    Parameters
+    ----------
+    name : the seed's
+    value : in the parameter's unit
+    where : what to put before the name in a complaint
+
+    Raises
+    ------
+    InputError
+        Where it is not finite, negative, or zero where the parameter is no flow.
+    """
+    parameter = PARAMETERS[name]
+    if value is None or (math.isfinite(value) and (value > 0 or (value == 0 and parameter.may_be_zero))):
+        return
+    raise InputError(where + name, f"{value:g}", parameter.rule, f"Give it in {parameter.unit}.")
 
 
 def canonical_names(names: Iterable[str], model: str | None = None) -> dict[str, str]:

@@ -17,6 +17,7 @@ from tdmx_dask.domain.parameters import (
     CANONICAL_ORDER,
     Model,
     canonical_names,
+    check_value,
     infer_model,
     parameters_of,
     require_parameters,
@@ -112,6 +113,8 @@ class Population:
                     raise InputError(
                         f"parameters.{key}", formula, f"{name} is neither theta nor covariate", fix
                     )
+        for name, formula in self.parameters.items():
+            check_value(name, formula.constant, where="parameters.")
         for name in self.thetas:
             if name not in used:
                 raise InputError("thetas", name, "no formula uses it", "Use it, or remove it.")
@@ -212,7 +215,7 @@ class Population:
             "name": section.text("name", "population"),
             "model": cast("Model", model or infer_model(given)),
             "thetas": {key: thetas.number(key) for key in thetas} if thetas is not None else {},
-            "parameters": {name: _formula(given.at(key)) for key, name in names.items()},
+            "parameters": {name: Expression.from_item(given.at(key)) for key, name in names.items()},
             "covariates": _read_covariates(covariates),
             "etas": etas,
             "omega": np.array([[pairs.get((i, j), 0.0) for j in etas] for i in etas]).reshape(
@@ -326,13 +329,9 @@ def _namer(names: Mapping[str, str]) -> Callable[[Item, str], str]:
     return name
 
 
-def _formula(item: Item) -> Expression:
-    return Expression.parse(cast("str", item.value), name=item.path)
-
-
 def _read_fu(item: Item) -> float | Expression:
     if isinstance(item.value, str) and "%" not in item.value:
-        formula = Expression.parse(item.value, name=item.path)
+        formula = Expression.from_item(item)
         return formula if formula.constant is None else formula.constant
     return read_fraction(item, 1.0)
 

@@ -307,8 +307,7 @@ def _check(result: Mapping[str, Floats], address: Address, plan: _Plan) -> None:
         s, d = np.unravel_index(int(np.argmin(right)), right.shape)
         rule = "the unbound fraction must be above 0 and at most 1"
         if name in PARAMETERS:
-            bound = "at least 0" if may_be_zero else "above 0"
-            rule = f"{PARAMETERS[name].long_name} must be {bound} {PARAMETERS[name].unit} and finite"
+            rule = PARAMETERS[name].rule
         place = [f"draw {address.draw_start + d}", f"subject {address.subject_start + s}"]
         given = [f"{each}={result[each][s, d]:g}" for each in plan.covariates]
         raise InputError(name, f"{values[s, d]:g}", rule, f"It is of {', '.join((*place, *given))}.")

@@ -9,6 +9,7 @@ from tdmx_dask.domain.parameters import (
     MODELS,
     PARAMETERS,
     canonical_names,
+    check_value,
     infer_model,
     parameters_of,
     require_parameters,
@@ -27,6 +28,26 @@ def test_units_and_zero_flows():
         ("Vc", "Vp1", "Vp2"), "L"
     )
     assert [name for name, each in PARAMETERS.items() if each.may_be_zero] == ["Q1", "Q2"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("CL", 5), ("Q1", 0), ("Q2", 0.0), ("Vp2", 1e-9), ("CL", None)])
+def test_possible_values(name, value):
+    check_value(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("CL", 0, r"CL=0: clearance must be above 0 L/h and finite\. Give it in L/h"),
+        ("Vc", -20, r"Vc=-20: central volume must be above 0 L and finite\. Give it in L"),
+        ("Q1", -1, r"Q1=-1: flow to the first peripheral compartment must be at least 0 L/h"),
+        ("Vp1", float("nan"), r"Vp1=nan: .* and finite"),
+        ("Q2", float("inf"), r"Q2=inf: .* and finite"),
+    ],
+)
+def test_impossible_values_are_refused(name, value, message):
+    with pytest.raises(InputError, match=message):
+        check_value(name, value)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
+from tdmx_dask.domain.document import parse_yaml
 from tdmx_dask.domain.population import Population
 from tdmx_dask.domain.section import Item
 from tdmx_dask.domain.variability import omega_of_cv
@@ -108,6 +109,12 @@ BAD = [
         r"population\.parameters\.CL=a\.b: a\.b is not allowed in a formula",
     ),
     ({"parameters": {"CL": True, "Vc": 20}}, r"parameters\.CL=true: a formula is a text or a number"),
+    (
+        {"parameters": {"CL": -5, "Vc": 20}},
+        r"population\.parameters\.CL=-5: clearance must be above 0 L/h and finite",
+    ),
+    ({"parameters": {"CL": "5 - 5", "Vc": 20}}, r"CL=0: clearance must be above 0 L/h"),
+    ({"parameters": {"CL": "1 / 0", "Vc": 20}}, r"CL=inf: clearance must be above 0 L/h and finite"),
     ({"thetas": {"TVCL": 3}}, r"thetas=TVCL: no formula uses it"),
     ({"thetas": {"exp": 3}}, r"thetas=exp: the name has another meaning in a formula"),
     ({"thetas": {"TVCL": "x"}}, r"thetas\.TVCL=x: a number is wanted here"),
@@ -182,7 +189,34 @@ def test_three_impossible_correlations_are_refused():
         population(parameters={"CL": 1, "Vc": 1, "Q1": 1, "Vp1": 1}, bsv=bsv, correlations=correlations)
 
 
-def test_the_place_in_a_file_is_named_once():
-    mapping = {"parameters": {"CL": 5, "Vc": 20}, "bsv": {"CL": {"cv": 22}}}
-    with pytest.raises(InputError, match=r"^study\.population\.bsv\.CL\.cv=22"):
-        Population.from_mapping(Item(mapping, "study.population"))
+YAML = """
+name: study
+population:
+  parameters: {CL: "5 * (CCr/90)", Vc: 20}
+  covariates: {CCr: {unit: mL/min, value: 90}}
+  bsv:
+    CL: {cv: 0.2}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("cv: 0.2", "cv: 20", 7),
+        ("cv: 0.2", "cvv: 20", 7),
+        ("5 * (CCr/90)", "5 * [CCr]", 4),
+        ("value: 90", "expression: a.b", 5),
+        ("value: 90", "uniform: {low: 3, high: 2}", 5),
+        ("5 * (CCr/90)", "5 * (CCR/90)", 3),
+        ("20}", "-20}", 3),
+    ],
+)
+def test_the_line_of_a_file_is_named_once(old, new, line):
+    top = parse_yaml(YAML.replace(old, new), file="study.yaml")
+    for given in (top["population"], Item(top["population"], "population", "study.yaml, line 3")):
+        if line == 3 and not isinstance(given, Item):
+            continue
+        with pytest.raises(InputError, match=r"^population\.") as caught:
+            Population.from_mapping(given)
+        assert str(caught.value).endswith(f"(study.yaml, line {line})")
+        assert str(caught.value).count("study.yaml") == 1

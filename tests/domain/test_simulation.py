@@ -291,7 +291,7 @@ class TestRefusals:
             patients(population(), draw_start=1024, subject_start=7, n_draws=2, thetas={"CL": draws})
 
     def test_a_negative_flow_is_refused(self):
-        source = population(parameters={"CL": 5, "Vc": 20, "Q1": -1, "Vp1": 1})
+        source = population(thetas={"flow": -1}, parameters={"CL": 5, "Vc": 20, "Q1": "flow", "Vp1": 1})
         with pytest.raises(
             InputError, match="Q1=-1: flow to the first peripheral compartment must be at least 0 L/h"
         ):
