@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from tdmx_dask.domain.section import nearest
+from tdmx_dask.domain.section import nearest, shown
 from tdmx_dask.errors import InputError
 
 __all__ = [
@@ -169,7 +169,7 @@ def _meaning_of_q2(given: list[str]) -> str:
     if nonmem and seed:
         raise InputError(
             "parameters",
-            ", ".join(given),
+            shown(", ".join(given)),
             f"Q2 is the first peripheral flow beside NONMEM's {nonmem[0]} and the second beside {seed[0]}",
             "Use one family: CL Vc Q1 Vp1 Q2 Vp2, or CL V1 Q2 V2 Q3 V3.",
         )
@@ -234,7 +234,7 @@ def require_parameters(names: Iterable[str], model: str) -> dict[str, str]:
         rest = [name for name in given if name not in found]
         raise InputError(
             "parameters",
-            " ".join(given) or "none",
+            shown(" ".join(given)) or "none",
             f"a {model} model needs {' '.join(wanted)}; missing: {' '.join(missing)}",
             nearest(missing[0], rest) if rest else "Give them all.",
         )

@@ -127,6 +127,12 @@ def test_a_missing_parameter_is_named(given, message):
         infer_model(given.split())
 
 
+def test_many_names_make_a_short_complaint():
+    with pytest.raises(InputError, match="missing: CL Vc") as caught:
+        infer_model([f"column_{i}" for i in range(10_000)])
+    assert len(str(caught.value)) < 300
+
+
 def test_the_nearest_name_is_offered():
     with pytest.raises(InputError, match=r"missing: Vc\. Did you mean vc\?"):
         require_parameters(["CL", "vc"], "1C")
