@@ -119,20 +119,19 @@ class _Tolerance:
 
 def _left_out(section: Section, labels: Mapping[str, _Resolve], mic: tuple[float, ...]) -> dict[_Key, str]:
     """The cells that are not judged, each with its reason."""
-    if "exclude" not in section:
-        return {}
-    table = section.at("exclude").section().only("reason", "columns", "rows", *_NOUNS)
-    reason = table.text("reason")
-    defaults = _defaults(table, labels, mic)
-    columns = [item.text() for item in table.items("columns")]
     found = {}
-    for row in table.items("rows"):
-        part = dict(defaults)
-        for name, item in zip(columns, _row(row, len(columns)), strict=True):
-            if name not in _NOUNS:
-                row.fail(f"the column {name} is not one of scenario, regimen, target, mic")
-            part[name] = _resolve(name, item, labels, mic)
-        found[_key(part, row)] = reason
+    for each in section.items("exclude") if "exclude" in section else []:
+        table = each.section().only("reason", "columns", "rows", *_NOUNS)
+        reason = table.text("reason")
+        defaults = _defaults(table, labels, mic)
+        columns = [item.text() for item in table.items("columns")]
+        for row in table.items("rows"):
+            part = dict(defaults)
+            for name, item in zip(columns, _row(row, len(columns)), strict=True):
+                if name not in _NOUNS:
+                    row.fail(f"the column {name} is not one of scenario, regimen, target, mic")
+                part[name] = _resolve(name, item, labels, mic)
+            found[_key(part, row)] = reason
     return found
 
 

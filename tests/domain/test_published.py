@@ -76,8 +76,12 @@ def test_read__standard_errors():
 
 def test_read__left_out():
     text = HEAD + "target: T1\nscenario: a\ncolumns: [regimen, 1]\nrows: [[low, 9], [high, 8]]\n"
-    text += "exclude: {reason: typo, columns: [scenario, regimen, target, mic], rows: [[a, high, T1, 1]]}"
+    text += (
+        "exclude:\n  - {reason: typo, columns: [scenario, regimen, target, mic], rows: [[a, high, T1, 1]]}\n"
+    )
     assert [cell.left_out for cell in read(text).cells] == ["", "typo"]
+    text += "  - {reason: smudge, regimen: low, scenario: a, columns: [target, mic], rows: [[T1, 1]]}\n"
+    assert [cell.left_out for cell in read(text).cells] == ["smudge", "typo"]
 
 
 def test_read__same_cell_twice_if_equal():

@@ -196,7 +196,7 @@ def test_shipped__all_read():
     [
         ("meropenem_sepsis", 5, 9, 54, 0),
         ("fluconazole_auc", 10, 60, 120, 0),
-        ("teicoplanin_loading", 36, 71, 215, 10),
+        ("teicoplanin_loading", 36, 71, 215, 11),
     ],
 )
 def test_shipped__published_tables(name, n_scenarios, n_pairs, n_cells, n_left_out):
