@@ -121,7 +121,7 @@ def _lookup(item: Item, known: dict[str, Regimen]) -> Regimen:
 def _scenarios(top: Section, covariates: Known | None) -> tuple[list[Scenario], list[list[Item]]]:
     """The scenarios, each with the regimens of its own."""
     if "scenarios" not in top:
-        return [Scenario("all patients")], [[]]
+        return [Scenario("all")], [[]]
     item = top.at("scenarios")
     if isinstance(item.value, Mapping) and "grid" in item.value:
         grid = item.section().only("grid").at("grid").section()

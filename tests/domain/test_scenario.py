@@ -22,7 +22,7 @@ def design(text: str, known=KNOWN):
 
 
 def test_design__one_regimen_for_all():
-    assert design("regimens: 1 g q8h") == ({"all patients": {}}, [("all patients", "1000 mg q8h")])
+    assert design("regimens: 1 g q8h") == ({"all": {}}, [("all", "1000 mg q8h")])
 
 
 def test_design__crossed():
