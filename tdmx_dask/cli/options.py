@@ -1,0 +1,55 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ["HELP", "examples", "running", "work_options"]
+
+HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def examples(*lines: str) -> str:
+    """The end of a help text: commands to try, one a line."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def work_options(command: _Command) -> _Command:
+    """Where the work runs: --workers, --chunk-size, --run, --on."""
+    for option in (
+        click.option(
+            "--on", metavar="CLUSTER", help="A running scheduler's address, or a profile such as local."
+        ),
+        click.option(
+            "--run",
+            type=click.Choice(["auto", "direct", "threads", "distributed"]),
+            default="auto",
+            show_default=True,
+            help="Where to run; auto chooses by measured work.",
+        ),
+        click.option(
+            "--chunk-size",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Draws a task; never changes a result.",
+        ),
+        click.option(
+            "--workers", type=click.IntRange(min=1), metavar="N", help="Threads, or workers of a cluster."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def running(options: dict[str, Any]) -> dict[str, Any]:
+    """The same as keyword arguments of a verb."""
+    return {
+        "n_workers": options["workers"],
+        "chunk_size": options["chunk_size"],
+        "run": options["run"],
+        "on": options["on"],
+    }
