@@ -124,7 +124,7 @@ def write_draws(
     StoreError
         The disk is full, or the place cannot be written.
     """
-    groups = _groups(draws)
+    groups = prepare(draws)
     posterior = groups[POSTERIOR]
     with staging(path, overwrite=overwrite) as partial:
         root = zarr.open_group(partial, mode="w-", zarr_format=3, attributes={"tdmx_schema": DRAWS_SCHEMA})
@@ -186,7 +186,7 @@ def _also(name: str, group: xr.Dataset) -> str:
     return str(group.attrs["sampling"]) if name == POSTERIOR else ""
 
 
-def _groups(draws: xr.Dataset | xr.DataTree) -> dict[str, xr.Dataset]:
+def prepare(draws: xr.Dataset | xr.DataTree) -> dict[str, xr.Dataset]:
     """The groups to write, checked but for the values of the posterior."""
     if isinstance(draws, xr.Dataset):
         groups = {POSTERIOR: draws}

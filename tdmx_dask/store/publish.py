@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
@@ -38,6 +39,7 @@ _CAUSES = {
     errno.ENOTDIR: ("a part of this path is a file, not a folder", "Choose another place."),
 }
 _ANYWHERE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})  # only writing fails so
+_TRIALS, _PAUSE = 20, 0.05  # s
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -170,11 +172,16 @@ def _alive(process: int) -> bool:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
+    """Remove a file or a folder, also one in which threads of a failed computation still write."""
+    for _ in range(_TRIALS):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        if not os.path.lexists(path):
+            return
+        time.sleep(_PAUSE)
 
 
 def _swap(partial: Path, target: Path, given: str | PathLike[str], *, overwrite: bool) -> None:
