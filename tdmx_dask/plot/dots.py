@@ -88,7 +88,7 @@ def chart(
     n = len(columns)
     longest = max(len(row.label) for groups in columns.values() for group in groups for row in group.rows)
     chars = min(max(longest, 12), 40)
-    each = 3.3 + 0.068 * chars
+    each = 3.7 + 0.075 * chars
     per_row = max(1, min(n, int(15 / each)))
     width = max(7.0, per_row * each)
     n_rows = math.ceil(n / per_row)
@@ -101,7 +101,7 @@ def chart(
     only = next(iter(columns)) if n == 1 else ""
     for axes, (column, groups) in zip(grid.flat, columns.items(), strict=False):
         on_axes(axes, groups, level, chars=chars)
-        axes.set_title("" if only else style.wrapped(column, 40, 3), loc="left")
+        axes.set_title("" if only else style.wrapped(column, 36, 3), loc="left")
         axes.set_xlabel(name)
     style.title(canvas, f"{heading}: {only}" if only else heading, width)
     style.legend(canvas, [], [], notes(full, "Bars"), width)
@@ -115,7 +115,7 @@ def on_axes(axes: Axes, groups: Sequence[Group], level: float, *, chars: int) ->
     for group in groups:
         if group.heading:
             axes.annotate(
-                style.wrapped(group.heading, 2 * chars, 1),
+                style.wrapped(group.heading, 32, 1),
                 (0.0, y),
                 xycoords=("axes fraction", "data"),
                 fontweight="bold",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["by_mic", "by_organism", "by_regimen"]
 
 _MOST_ROWS = 80
-_LABEL = 80  # characters on one line of a row's label
+_LABEL = 90  # characters on one line of a row's label
 
 
 def by_mic(full: xr.Dataset, found: Sequence[Panel], figure: Figure | None, level: float) -> Figure:

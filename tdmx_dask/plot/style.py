@@ -22,6 +22,7 @@ __all__ = [
     "canvas",
     "class_colour",
     "class_key",
+    "class_of",
     "ink_on",
     "legend",
     "line_style",
@@ -139,16 +140,14 @@ def class_key(level: float) -> tuple[list[Artist], list[str]]:
     return [Patch(facecolor=colour, edgecolor=GREY, linewidth=0.4) for colour in _CLASSES], texts
 
 
+def class_of(value: float, level: float) -> int:
+    """Class of a PTA or CFR: 0 at least the level, 1 within 10 points below it, 2 at least a half, 3 less."""
+    return next((n for n, limit in enumerate((level, level - 0.1, 0.5)) if value >= limit), 3)
+
+
 def class_colour(value: float, level: float) -> str:
-    """Fill of a PTA or CFR: at least the level, within 10 points below it, at least a half, less."""
-    return next(
-        (
-            colour
-            for limit, colour in zip((level, level - 0.1, 0.5), _CLASSES, strict=False)
-            if value >= limit
-        ),
-        _CLASSES[-1],
-    )
+    """Fill of a PTA or CFR, by its class."""
+    return _CLASSES[class_of(value, level)]
 
 
 def ink_on(colour: str) -> str:
@@ -194,7 +193,7 @@ def legend(
     """A legend under the figure in as many columns as fit, and notes under it; the axes make room."""
     height = float(figure.get_size_inches()[1])
     lines = [line for note in below for line in wrapped(note, int(width * 14), 3).split("\n")]
-    foot = (0.135 * len(lines) + 0.1) / height
+    foot = (0.135 * len(lines) + 0.06) / height
     note = figure.text(0.012, 0.06 / height, "\n".join(lines), va="bottom", fontsize=7.5, color=GREY)
     note.set_linespacing(1.25)
     if labels:
@@ -203,7 +202,7 @@ def legend(
         n_columns = max(1, min(len(texts), int(width / (0.068 * longest + 0.55)), 4))
         box = figure.legend(handles, texts, loc="lower left", bbox_to_anchor=(0.0, foot), ncols=n_columns)
         box.set_in_layout(False)  # its own layout would put it over the notes
-        foot += box.get_window_extent().height / figure.dpi / height
+        foot += box.get_window_extent().height / figure.dpi / height + 0.05 / height
     engine = figure.get_layout_engine()
     if not isinstance(engine, _constrained()):
         figure.set_layout_engine("constrained")
