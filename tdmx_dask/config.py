@@ -16,7 +16,7 @@ from tdmx_dask.errors import ConfigError
 
 __all__ = ["Settings", "settings", "shipped_config"]
 
-_PROFILE = {"n-workers", "threads-per-worker", "memory-limit", "processes", "dashboard"}
+_PROFILE = {"n-workers", "threads-per-worker", "memory-limit", "processes", "dashboard-port"}
 
 
 @dataclass(frozen=True, slots=True)

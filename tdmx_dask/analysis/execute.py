@@ -60,7 +60,7 @@ def measure(plan: Plan, inputs: Inputs) -> float:
     seconds = []
     for _ in range(2):  # the first call pays for caches and memory
         start = time.perf_counter()
-        count_block(plan, block, values)
+        count_task(plan, block, values)
         seconds.append(time.perf_counter() - start)
     return min(seconds) * plan.n_profiles / block.n_profiles
 
@@ -135,13 +135,8 @@ def delayed_blocks(kind: Kind, plan: Plan, inputs: Inputs, blocks: Iterable[Bloc
 
 
 def _load(values: Any) -> Any:
-    if isinstance(values, LazySlice):
-        return values.load()
-    if values and not all(hasattr(array, "__array_interface__") for array in values.values()):
-        from dask.base import compute
-
-        return compute(values, scheduler="threads")[0]
-    return values
+    """Values for a direct call: what is dask-backed is computed now."""
+    return values.compute(scheduler="threads") if hasattr(values, "dask") else values
 
 
 def _waves(items: Iterator[Any], size: int) -> Iterator[list[Any]]:

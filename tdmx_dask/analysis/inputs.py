@@ -66,7 +66,7 @@ class Inputs:
         return all(isinstance(array, np.ndarray) for array in self.variables.values())
 
     def values(self, block: Block) -> Any:
-        """Draws of a block: views of arrays, a `LazySlice`, a dict of dask arrays, or None for a store."""
+        """Draws of a block: views of arrays, a `LazySlice`, a Delayed of arrays, or None where tasks read a store."""
         if self.store is not None or not self.variables:
             return None
         if self.in_memory:
@@ -78,7 +78,9 @@ class Inputs:
             for name, array in self.variables.items()
         }
         if any(array.chunks is not None for array in lazy.values()):
-            return {name: array.data for name, array in lazy.items()}
+            from dask.delayed import delayed
+
+            return delayed({name: array.data for name, array in lazy.items()})
         return LazySlice(xr.Dataset(lazy))
 
 

@@ -21,7 +21,17 @@ from tdmx_dask.domain.target import AllOf, Target, parse_target
 from tdmx_dask.domain.units import real, whole
 from tdmx_dask.errors import InputError, TdmxWarning
 
-__all__ = ["N_PATIENTS", "Question", "ask", "read_mic", "read_regimens", "read_targets"]
+__all__ = [
+    "N_PATIENTS",
+    "Question",
+    "ask",
+    "describe",
+    "read_mic",
+    "read_regimens",
+    "read_scenarios",
+    "read_targets",
+    "seed_number",
+]
 
 N_PATIENTS = 10_000
 """Virtual patients of a population where the user does not say how many."""
@@ -213,7 +223,7 @@ def _design(
     scenarios: object,
     design: Sequence[tuple[str, Regimen]] | None,
 ) -> tuple[tuple[Scenario, ...], tuple[Regimen, ...], tuple[tuple[int, int], ...]]:
-    settings = _scenarios(scenarios)
+    settings = read_scenarios(scenarios)
     if inputs.scenarios:
         if settings:
             raise InputError(
@@ -244,7 +254,8 @@ def _design(
     return settings, wanted, tuple(sorted(pairs))
 
 
-def _scenarios(given: object) -> tuple[Scenario, ...]:
+def read_scenarios(given: object) -> tuple[Scenario, ...]:
+    """Scenarios from ``{name: covariates}`` or a sequence of `Scenario`; none from None."""
     if given is None:
         return ()
     if isinstance(given, Mapping):

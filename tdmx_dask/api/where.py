@@ -111,7 +111,7 @@ def cluster(profile: str = "local", **options: Any) -> Cluster:
     Parameters
     ----------
     profile : ``local`` (worker processes on this machine, on loopback alone) or ``notebook``
-    options : replace those of the profile: ``n_workers``, ``threads_per_worker``, ``memory_limit``, ``processes``, ``dashboard``
+    options : replace those of the profile: ``n_workers``, ``threads_per_worker``, ``memory_limit``, ``processes``, ``dashboard_port``
 
     Raises
     ------

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 from distributed import Client, Future, as_completed
@@ -15,6 +16,9 @@ __all__ = ["run_blocks"]
 
 IN_FLIGHT = 4
 """Tasks a thread that are sent ahead, so that no thread waits for the client."""
+
+ATTEMPTS = 3
+"""Times that a block is sent again after its data were lost with a worker."""
 
 
 def run_blocks(
@@ -31,8 +35,8 @@ def run_blocks(
     Parameters
     ----------
     client : of the cluster
-    shared : the plan; sent once to each worker
-    blocks : (position, block, values) of each task; values are sent ahead where there are any (arrays never lie in a graph)
+    shared : the plan; small, sent with each task
+    blocks : (position, block, values) of each task; arrays among the values are sent ahead, never in a graph
     name : what the dashboard shows, a prefix of words such as ``tdmx-pta``
 
     Raises
@@ -42,46 +46,65 @@ def run_blocks(
     TdmxError
         What a task raised.
     """
-    token = uuid.uuid4().hex
     limit = IN_FLIGHT * max(1, sum(client.nthreads().values()))
-    plan = client.scatter(shared, hash=False)
+    sender = _Sender(client, function, shared, name)
     todo = iter(blocks)
-    positions: dict[str, int] = {}
-    queue: Any = as_completed(with_results=True, raise_errors=True)
-    flying: set[Future[Any]] = set()
+    queue: Any = as_completed(with_results=True, raise_errors=False)
+    flying: dict[Future[Any], tuple[Any, int]] = {}
 
-    def send(wanted: Iterator[tuple[int, Any, Any]]) -> bool:
-        for position, block, values in wanted:
-            held = None if values is None else client.scatter(values, hash=False)
-            future = client.submit(function, plan, block, held, key=f"{name}-{position}-{token}", retries=2)
-            positions[str(future.key)] = position
-            flying.add(future)
-            queue.add(future)
-            return True
-        return False
+    def send(item: Any, attempt: int) -> None:
+        future = sender.send(item, attempt)
+        flying[future] = item, attempt
+        queue.add(future)
 
     try:
-        while len(flying) < limit and send(todo):
-            pass
+        for item in islice(todo, limit):
+            send(item, 0)
         for future, result in queue:
-            flying.discard(future)
-            take(positions.pop(str(future.key)), result)
-            send(todo)
-    except KilledWorker as error:
-        raise ClusterError(
-            "task", error.task, "its worker died each time it ran, most often for want of memory",
-            "Give the workers more memory, or make the tasks smaller with chunk_size.",
-        ) from error  # fmt: skip
-    except (OSError, TimeoutError) as error:
-        if isinstance(error, ClusterError) or not _lost(client):
-            raise
-        raise ClusterError(
-            "cluster", client.scheduler, "the scheduler was lost", "Start it again and resume."
-        ) from error
+            item, attempt = flying.pop(future)
+            if future.status == "finished":
+                take(item[0], result)
+                for following in islice(todo, 1):
+                    send(following, 0)
+            else:
+                _raise_unless_lost(client, future, attempt)
+                send(item, attempt + 1)
     finally:
         if flying:
             client.cancel(list(flying), force=True)
 
 
-def _lost(client: Client) -> bool:
-    return bool(client.status != "running")
+class _Sender:
+    """Submits blocks; values that were lost with their worker are sent again with the block."""
+
+    def __init__(self, client: Client, function: Callable[..., Any], shared: Any, name: str) -> None:
+        self._client, self._function, self._shared, self._name = client, function, shared, name
+        self._token = uuid.uuid4().hex
+
+    def send(self, item: tuple[int, Any, Any], attempt: int) -> Future[Any]:
+        position, block, values = item
+        if hasattr(values, "dask"):
+            values = self._client.compute(values)
+        elif isinstance(values, dict):
+            (values,) = self._client.scatter([values], hash=False)
+        key = f"{self._name}-{position}-{attempt}-{self._token}"
+        return self._client.submit(self._function, self._shared, block, values, key=key)
+
+
+def _raise_unless_lost(client: Client, future: Future[Any], attempt: int) -> None:
+    """Raise what a task raised; return where only its data were lost, and it may run again."""
+    if client.status != "running":
+        raise ClusterError("cluster", client, "the scheduler was lost", "Start it again, and resume.")
+    if future.status in ("cancelled", "lost"):
+        if attempt < ATTEMPTS:
+            return
+        raise ClusterError(
+            "task", future.key, f"its data were lost {ATTEMPTS} times", "Give the workers more memory."
+        )
+    error = future.exception()
+    if isinstance(error, KilledWorker):
+        raise ClusterError(
+            "task", future.key, "its worker died each time it ran, most often for want of memory",
+            "Give the workers more memory, or make the tasks smaller with chunk_size.",
+        ) from error  # fmt: skip
+    raise error

@@ -78,7 +78,7 @@ def start_local(
     threads_per_worker: int = 1,
     memory_limit: str | float = "auto",
     processes: bool = True,
-    dashboard: bool = True,
+    dashboard_port: int = DASHBOARD_PORT,
 ) -> Cluster:
     """Start workers on this machine that listen on loopback alone.
 
@@ -88,7 +88,7 @@ def start_local(
     threads_per_worker : threads of each
     memory_limit : bytes a worker, a text such as ``2 GiB``, or ``auto``: its share of the machine
     processes : False keeps the workers in this process
-    dashboard : whether the Dask dashboard is served, at port 8787 where that is free
+    dashboard_port : of the Dask dashboard, on loopback; another where it is taken
 
     Raises
     ------
@@ -115,7 +115,8 @@ def start_local(
             memory_limit=memory_limit,
             processes=processes,
             host=LOOPBACK,
-            dashboard_address=f"{LOOPBACK}:{_free_port(DASHBOARD_PORT)}" if dashboard else None,
+            protocol="tcp://",
+            dashboard_address=f"{LOOPBACK}:{_free_port(dashboard_port)}",
             silence_logs=50,
         )
         return Cluster(Client(started), started)
@@ -148,7 +149,7 @@ def join(given: object) -> Cluster:
         raise ClusterError("on", given, "there is no current client", "Make a distributed.Client first.")
     if isinstance(given, str) and "://" in given:
         try:
-            client = Client(given, timeout="10s")
+            client = Client(given, timeout="5s")
         except (OSError, TimeoutError) as error:
             raise ClusterError(
                 "on", given, f"the scheduler does not answer ({error})", "Check the address."

@@ -1,0 +1,173 @@
+"""A real LocalCluster: the same bits, a killed worker, loopback alone, names in the dashboard."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import xarray as xr
+from distributed import Client
+
+import tdmx_dask as tdmx
+from tdmx_dask.clusters.start import Cluster
+from tdmx_dask.errors import ClusterError, InputError
+from tests.conftest import MIC
+
+QUESTION = {"mic": MIC, "subjects": 9, "seed": 3}
+REGIMENS = ["1000 mg q8h inf 1h"]
+TARGETS = ["T>MIC >= 50%"]
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[Cluster]:
+    with tdmx.cluster("local", n_workers=2) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def reference(store: Path) -> xr.Dataset:
+    return tdmx.pta(store, REGIMENS, TARGETS, run="direct", **QUESTION)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 1024, 2048])
+def test_pta__same_counts_on_a_cluster(
+    local: Cluster, store: Path, reference: xr.Dataset, chunk_size: int | None
+) -> None:
+    for draws in (store, tdmx.open_draws(store).load(), tdmx.open_draws(store).chunk(draw=700)):
+        found = tdmx.pta(draws, REGIMENS, TARGETS, on=local, chunk_size=chunk_size, **QUESTION)
+        np.testing.assert_array_equal(found["attained_by_draw"], reference["attained_by_draw"])
+        assert found.attrs["run_mode"] == "distributed"
+
+
+def test_critical_mic__bit_identical_on_a_cluster(local: Cluster, store: Path) -> None:
+    direct = tdmx.critical_mic(store, REGIMENS, TARGETS, subjects=2, run="direct")
+    np.testing.assert_array_equal(tdmx.critical_mic(store, REGIMENS, TARGETS, subjects=2, on=local), direct)
+
+
+def test_pta__lazy_result_is_computed_by_the_client(
+    local: Cluster, store: Path, reference: xr.Dataset
+) -> None:
+    lazy = tdmx.pta(store, REGIMENS, TARGETS, compute=False, **QUESTION)
+    found = local.client.compute(lazy).result()
+    np.testing.assert_array_equal(found["attained_by_draw"], reference["attained_by_draw"])
+
+
+def test_pta__on_takes_a_client_an_address_and_current(
+    local: Cluster, store: Path, reference: xr.Dataset
+) -> None:
+    address = local.client.scheduler.address
+    for on in (local.client, address, "current"):
+        found = tdmx.pta(store, REGIMENS, TARGETS, on=on, **QUESTION)
+        np.testing.assert_array_equal(found["n_attained"], reference["n_attained"])
+    assert local.client.status == "running"
+
+
+def test_pta__tasks_have_names(local: Cluster, store: Path) -> None:
+    tdmx.pta(store, REGIMENS, TARGETS, on=local, **QUESTION)
+    prefixes = local.client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.task_prefixes))
+    assert "tdmx-pta" in prefixes
+
+
+def test_pta__one_worker_gives_the_same(store: Path, reference: xr.Dataset) -> None:
+    with tdmx.cluster("local", n_workers=1, processes=False) as one:
+        found = tdmx.pta(store, REGIMENS, TARGETS, on=one, **QUESTION)
+    np.testing.assert_array_equal(found["attained_by_draw"], reference["attained_by_draw"])
+
+
+def test_pta__a_killed_worker_loses_nothing(store: Path) -> None:
+    """SIGKILL of one of two workers while tasks run: the nanny starts another, and the counts are the same."""
+    question = {**QUESTION, "subjects": 2000}
+    expected = tdmx.pta(store, REGIMENS, TARGETS, run="direct", **question)
+    with tdmx.cluster("local", n_workers=2) as cluster:
+        pids = cluster.client.run(os.getpid)
+        started = threading.Event()
+        seen: list[int] = []
+
+        def watch(done: int, _total: int) -> None:
+            seen.append(done)
+            started.set()
+
+        def kill() -> None:
+            started.wait(60)
+            time.sleep(0.2)
+            os.kill(next(iter(pids.values())), signal.SIGKILL)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        found = tdmx.pta(store, REGIMENS, TARGETS, on=cluster, progress=watch, **question)
+        killer.join()
+        after = cluster.client.run(os.getpid)
+    np.testing.assert_array_equal(found["attained_by_draw"], expected["attained_by_draw"])
+    assert set(after.values()) != set(pids.values())
+    assert seen[-1] == 6000 * 2000
+
+
+def test_pta__an_error_of_a_task_reaches_the_user(local: Cluster) -> None:
+    draws = {"CL": np.array([5.0] * 20_000 + [-1.0]), "Vc": np.full(20_001, 30.0)}
+    with pytest.raises(InputError, match=r"CL\[chain=0, draw=20000\]=-1"):
+        tdmx.pta(draws, REGIMENS, TARGETS, mic=MIC, on=local)
+    assert local.client.submit(sum, [1, 2]).result() == 3
+
+
+def test_cluster__listens_on_loopback_alone(local: Cluster) -> None:
+    me = psutil.Process()
+    for process in [me, *me.children(recursive=True)]:
+        for connection in process.net_connections(kind="inet"):
+            if connection.status == psutil.CONN_LISTEN:
+                assert connection.laddr.ip in ("127.0.0.1", "::1"), connection
+
+
+def test_cluster__leaves_nothing_behind() -> None:
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    with tdmx.cluster("local", n_workers=1) as cluster:
+        assert cluster.n_workers == 1
+        assert "1 workers" in repr(cluster)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        left = {child.pid for child in psutil.Process().children(recursive=True)} - before
+        if not left:
+            break
+        time.sleep(0.1)
+    alive = [psutil.Process(pid).cmdline() for pid in left if psutil.pid_exists(pid)]
+    assert not [command for command in alive if "resource_tracker" not in " ".join(command)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"profile": "cloud"}, "no such profile"),
+        ({"n_workers": 0}, "n_workers=0"),
+        ({"workers": 2}, "no such option"),
+    ],
+)
+def test_cluster__refuses(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        tdmx.cluster(**arguments)
+
+
+def test_pta__an_address_that_does_not_answer() -> None:
+    with pytest.raises(ClusterError, match="does not answer"):
+        tdmx.pta({"CL": [1.0], "Vc": [1.0]}, REGIMENS, TARGETS, mic=1, on="tcp://127.0.0.1:9")
+
+
+def test_cluster__an_unguarded_script_is_explained(tmp_path: Path) -> None:
+    script = tmp_path / "unguarded.py"
+    script.write_text("import tdmx_dask as tdmx\ntdmx.cluster('local', n_workers=1)\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert '__name__ == "__main__"' in done.stderr
+
+
+def test_join__keeps_what_it_did_not_start(local: Cluster) -> None:
+    with Client(local.client.scheduler.address, set_as_default=False) as other:
+        tdmx.pta({"CL": [1.0], "Vc": [1.0]}, REGIMENS, TARGETS, mic=1, on=other)
+        assert other.status == "running"
