@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tdmx_dask.domain.units import number_text, parse_number, real
+from tdmx_dask.domain.units import number_text, parse_number, real, shortened
 from tdmx_dask.errors import InputError
 
 __all__ = ["Level", "dilution", "in_order", "read_level"]
@@ -67,7 +67,7 @@ def read_level(given: object) -> Level:
         return Level("", real("mic", given, "a MIC", unit="mg/L", gt=0))
     match = _LEVEL.fullmatch(given)
     if match is None:
-        raise InputError("mic", given.strip(), "this is not a MIC", "Write 0.25, <=0.25 or >32, in mg/L.")
+        raise InputError("mic", shortened(given), "this is not a MIC", "Write 0.25, <=0.25 or >32, in mg/L.")
     value = real("mic", parse_number(match[2], "mic"), "a MIC", unit="mg/L", gt=0)
     sign = {"≤": "<=", "=<": "<=", "≥": ">=", "=>": ">="}.get(match[1], match[1] or "")
     if sign == "<":

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tdmx_dask.domain import mic_table
 from tdmx_dask.domain.dilutions import Level, dilution, in_order, read_level
-from tdmx_dask.domain.units import known_keys, number_text, parse_number, real, whole
+from tdmx_dask.domain.units import known_keys, number_text, parse_number, real, shortened, whole
 from tdmx_dask.errors import InputError, TdmxWarning
 
 __all__ = ["MICDistribution", "dilution", "match_mic"]
@@ -192,7 +192,7 @@ class MICDistribution:
             mic, colon, weight = item.partition(":")
             if not colon:
                 fix = "Write 0.25:0.1, 0.5:0.9, with a decimal point."
-                raise InputError("mic", item.strip(), "each item must be a MIC, a colon and a weight", fix)
+                raise InputError("mic", shortened(item), "each item must be a MIC, a colon and a weight", fix)
             pairs.append((read_level(mic), parse_number(weight, "weight")))
         n = int(size[1]) if size else None
         return _from_pairs(pairs, organism=organism, n_isolates=n, source=source, illustrative=illustrative)

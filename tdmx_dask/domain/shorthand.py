@@ -26,7 +26,15 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from tdmx_dask.domain.doses import Cycle, DoseEvent, check_infusion
-from tdmx_dask.domain.units import NUMBER, hours_text, nearest, number_text, parse_dose, parse_hours
+from tdmx_dask.domain.units import (
+    NUMBER,
+    hours_text,
+    nearest,
+    number_text,
+    parse_dose,
+    parse_hours,
+    shortened,
+)
 from tdmx_dask.errors import InputError
 
 __all__ = ["parse", "text"]
@@ -98,7 +106,7 @@ class Part:
 
 
 def _refuse(whole: str, rule: str, fix: str = "") -> NoReturn:
-    raise InputError("regimen", whole, rule, f"{fix} {_EXAMPLE}".strip())
+    raise InputError("regimen", shortened(whole), shortened(rule), f"{fix} {_EXAMPLE}".strip())
 
 
 # --- reading ----------------------------------------------------------------------------------------------
@@ -120,12 +128,11 @@ def parse(text: str) -> Schedule:
     """
     if not isinstance(text, str):
         raise InputError("regimen", text, "a regimen must be a text", _EXAMPLE)
+    text = " ".join(text.split())
     if re.search(r"\d,\d", text):
         _refuse(text, "a comma inside a number can mean two things", "Write 1000 mg or 0.5 mg.")
     weights: set[str] = set()
-    parts = [
-        _part(piece, text, weights) for piece in re.split(r"[,;]?\s*\bthen\b", text, flags=re.IGNORECASE)
-    ]
+    parts = [_part(piece, text, weights) for piece in re.split(r"[,;]? ?\bthen\b", text, flags=re.IGNORECASE)]
     if len(weights) > 1:
         rule = f"mg/kg doses must all be by one weight, here they are by {' and '.join(sorted(weights))}"
         _refuse(

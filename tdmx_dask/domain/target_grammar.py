@@ -26,6 +26,7 @@ from tdmx_dask.domain.units import (
     number_text,
     parse_fraction,
     parse_hours,
+    shortened,
 )
 from tdmx_dask.domain.window import Window
 from tdmx_dask.errors import InputError
@@ -69,7 +70,7 @@ _UNITS = {"AUC": ("mg*h/l", "mgh/l"), "C": ("mg/l", "ug/ml")}
 
 
 def _refuse(text: str, rule: str, fix: str = _EXAMPLE) -> NoReturn:
-    raise InputError("target", text.strip(), rule, fix)
+    raise InputError("target", shortened(text), shortened(rule), fix)
 
 
 def read_target(text: str) -> dict[str, Any]:
@@ -183,6 +184,7 @@ def split(text: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     InputError
         A target cannot be read, or what stands behind the last one could be meant for all.
     """
+    text = " ".join(text.split())
     match = re.fullmatch(r"\s*all\s+of\s*\((.*)\)(.*)", text, re.IGNORECASE | re.DOTALL)
     if match is not None:
         pieces = [piece for piece in re.split(r";|\band\b", match[1], flags=re.IGNORECASE) if piece.strip()]

@@ -26,6 +26,7 @@ __all__ = [
     "parse_hours",
     "parse_number",
     "real",
+    "shortened",
     "whole",
 ]
 
@@ -40,10 +41,16 @@ HOURS: Mapping[str, float] = {
 MILLIGRAMS: Mapping[str, int] = {"mg": 0, "g": 3, "mcg": -3, "ug": -3, "µg": -3, "μg": -3}  # powers of ten
 
 
+def shortened(text: str, most: int = 200) -> str:
+    """A text on one line, cut where an error would print pages of it."""
+    plain = " ".join(text.split())
+    return plain if len(plain) <= most else f"{plain[:most]}…"
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """``Did you mean 'load'? `` where one known word is close, otherwise an empty text."""
     by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word.lower()[:40], list(by_lower), n=1, cutoff=0.5)
     return f"Did you mean '{by_lower[close[0]]}'? " if close else ""
 
 
@@ -180,7 +187,7 @@ def parse_hours(text: str, name: str = "time") -> float:
         )
     if unit not in HOURS:
         rule = f"'{match[2]}' is not a unit of time"
-        raise InputError(name, text, rule, f"{nearest(unit, HOURS)}Write h, min or d, as in 3h.")
+        raise InputError(name, shortened(text), rule, f"{nearest(unit, HOURS)}Write h, min or d, as in 3h.")
     return number / 60 if unit.startswith("m") else number * HOURS[unit]
 
 
@@ -200,7 +207,9 @@ def parse_dose(text: str, name: str = "dose") -> tuple[float, bool]:
     unit = match[2].lower()
     if unit not in MILLIGRAMS:
         rule = f"'{match[2]}' is not a unit of a dose" if unit else "a dose needs its unit"
-        raise InputError(name, text, rule, f"{nearest(unit, MILLIGRAMS)}Write mg, g or mg/kg, as in 1000 mg.")
+        raise InputError(
+            name, shortened(text), rule, f"{nearest(unit, MILLIGRAMS)}Write mg, g or mg/kg, as in 1000 mg."
+        )
     amount = float(match[1])
     if amount and math.isfinite(amount):
         amount = float(Decimal(match[1]).scaleb(MILLIGRAMS[unit]))
@@ -218,11 +227,13 @@ def parse_fraction(text: str, name: str = "fraction") -> float:
     match = re.fullmatch(rf"\s*({NUMBER})\s*(%?)\s*", text)
     fix = "Write 50% or 0.5."
     if match is None:
-        raise InputError(name, text, "a fraction must be a number in (0, 1], or a percentage up to 100%", fix)
+        raise InputError(
+            name, shortened(text), "a fraction must be a number in (0, 1], or a percentage up to 100%", fix
+        )
     number = float(match[1])
     if match[2]:
         if not 0 < number <= 100:
-            raise InputError(name, text.strip(), "a percentage must be > 0% and <= 100%", fix)
+            raise InputError(name, shortened(text), "a percentage must be > 0% and <= 100%", fix)
         return float(Decimal(match[1]).scaleb(-2))
     if number > 1:
         fix = f"Write {match[1]}% or {number_text(number / 100)}." if number <= 100 else fix
@@ -245,10 +256,12 @@ def parse_number(text: str, name: str) -> float:
     plain = text.strip()
     if re.fullmatch(r"[1-9]\d{0,2}(,\d{3})+", plain):
         rule = "a comma before three digits can mean two things"
-        raise InputError(name, plain, rule, f"Write {plain.replace(',', '.')} or {plain.replace(',', '')}.")
+        raise InputError(
+            name, shortened(plain), rule, f"Write {plain.replace(',', '.')} or {plain.replace(',', '')}."
+        )
     plain = re.sub(r"^(\d*),(\d+)(?=\s*%?$)", r"\1.\2", plain)
     match = re.fullmatch(rf"({NUMBER})\s*(%?)", plain)
     if match is None:
-        raise InputError(name, text.strip(), "this is not a number", "Write it as in 0.25.")
+        raise InputError(name, shortened(text), "this is not a number", "Write it as in 0.25.")
     number = float(match[1])
     return float(Decimal(match[1]).scaleb(-2)) if match[2] and math.isfinite(number) else number

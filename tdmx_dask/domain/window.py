@@ -99,9 +99,7 @@ class Window:
                 "span", start=parse_hours(span[1] + unit, "window"), end=parse_hours(span[3], "window")
             )
         known = ("ss", "first_dose", "day1", "interval")
-        raise InputError(
-            "window", text.strip(), "this is not a window", f"{nearest(text.strip(), known)}{_FIX}"
-        )
+        raise InputError("window", text.strip(), "this is not a window", f"{nearest(text, known)}{_FIX}")
 
     def __str__(self) -> str:
         if self.kind == "interval":

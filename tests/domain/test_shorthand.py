@@ -156,3 +156,11 @@ def test_parse__where_parts_start(text, loads, start):
 def test_parse__refuses_and_says_what_to_write(text, says):
     with pytest.raises(InputError, match=re.escape(says)):
         Regimen.parse(text)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("text", [" " * 10**5 + "x", "1" * 10**5, "1 g at " + "0h, " * 10**5, "x" * 10**6])
+def test_parse__long_nonsense_is_refused_at_once_and_shortly(text):
+    with pytest.raises(InputError, match=r"(regimen|dose|at)=") as caught:
+        Regimen.parse(text)
+    assert len(str(caught.value)) < 700

@@ -277,3 +277,13 @@ def test_window__refused_for_regimens_that_have_none():
 def test_window__refuses(fields, says):
     with pytest.raises(InputError, match=re.escape(says)):
         Window(**fields)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "text", [" " * 10**5 + "x", "1" * 10**5, "Cmin >= 1 in " + "a in " * 10**4, "x" * 10**6]
+)
+def test_parse_target__long_nonsense_is_refused_at_once_and_shortly(text):
+    with pytest.raises(InputError, match=r"(target|window)=") as caught:
+        parse_target(text)
+    assert len(str(caught.value)) < 700
