@@ -38,6 +38,13 @@ __all__ = [
 ]
 
 
+STILL = 1e-9
+"""Of a segment's length: a step towards a stationary point that is the last. The concentration's error is of its square."""
+
+MAX_STEPS = 60
+"""A bracket halved 60 times is at the resolution of float64."""
+
+
 class Input(NamedTuple):
     """One dose into the central compartment.
 
@@ -251,12 +258,12 @@ def _stationary(rate: Array, segment: Segment) -> list[Array]:
     length = segment.length
     if rate.shape[0] == 2:
         return [_opposed(xp, drive[0], drive[1], rate[0] - rate[1], length)]
-    turn = _opposed(
-        xp, drive[0] * (rate[0] - rate[2]), drive[1] * (rate[1] - rate[2]), rate[0] - rate[1], length
-    )
+    apart = rate - rate[2]
+    turn = _opposed(xp, drive[0] * apart[0], drive[1] * apart[1], rate[0] - rate[1], length)
+    start, tolerance = xp.zeros_like(turn), STILL * length
     return [
-        _sign_change(rate, segment, 0.0 * turn, turn),
-        _sign_change(rate, segment, turn, 0.0 * turn + length),
+        _sign_change(rate, drive, start, turn, tolerance),
+        _sign_change(rate, drive, turn, start + length, tolerance),
     ]
 
 
@@ -268,17 +275,33 @@ def _opposed(xp: Array, fast: Array, slow: Array, difference: Array, length: flo
     return xp.where(opposed & (t < length), t, length)
 
 
-def _sign_change(rate: Array, segment: Segment, low: Array, high: Array) -> Array:
-    """Where the slope, monotone between the two times but for a positive factor, changes its sign; else ``high``.
-
-    Forty halvings: the concentration is stationary there, so an error of 1e-12 of the length is one of its square.
-    """
+def _sign_change(rate: Array, drive: Array, low: Array, high: Array, tolerance: float) -> Array:
+    """Where Σ drive·exp(-λt), monotone between the two times but for a positive factor, changes its sign; else ``high``."""
     xp = namespace(rate)
-    rises = slope(rate, segment, low) > 0.0
-    found = rises != (slope(rate, segment, high) > 0.0)
-    left, right = low, high
-    for _ in range(40):
-        middle = 0.5 * (left + right)
-        same = (slope(rate, segment, middle) > 0.0) == rises
-        left, right = xp.where(same, middle, left), xp.where(same, right, middle)
-    return xp.where(found, 0.5 * (left + right), high)
+    rises = total(drive * xp.exp(rate * -low)) > 0.0
+    rows = xp.nonzero(rises != (total(drive * xp.exp(rate * -high)) > 0.0))[0]
+    t = high + 0.0
+    if rows.shape[0] > 0:
+        drive = xp.take(drive, rows, axis=1) * xp.where(rises[rows], 1.0, -1.0)
+        t[rows] = _zero(xp.take(rate, rows, axis=1), drive, low[rows], high[rows], tolerance)
+    return t
+
+
+def _zero(rate: Array, drive: Array, low: Array, high: Array, tolerance: float) -> Array:
+    """Zero of Σ drive·exp(-λt), positive before it, by Newton steps within a bracket, each row until its own step is short."""
+    xp = namespace(rate)
+    t = 0.5 * (low + high)
+    active = xp.ones_like(t, dtype=bool)
+    for _ in range(MAX_STEPS):
+        terms = drive * xp.exp(rate * -t)
+        here = total(terms)
+        low, high = xp.where(here > 0.0, t, low), xp.where(here > 0.0, high, t)
+        change = total(rate * terms)
+        newton = t + here / xp.where(change == 0.0, 1.0, change)
+        trial = xp.where((newton > low) & (newton < high), newton, 0.5 * (low + high))
+        step = xp.abs(trial - t)
+        t = xp.where(active, trial, t)
+        active &= step > tolerance
+        if not active.any():
+            break
+    return t

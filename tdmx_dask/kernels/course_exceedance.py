@@ -1,23 +1,68 @@
 """The concentration exceeded during a given fraction of any window: the critical MIC of ``T>MIC`` before steady state.
 
 The time above a level is the sum over the monotone pieces of the course, each of which crosses the level at most once. It falls
-as the level rises, so the level wanted is one root, found by Newton steps kept in a bracket (Press et al., Numerical Recipes, 3rd
-ed. 2007, §9.4); the crossing times inside are roots of their own, found the same way to the resolution of float64.
-The error of the level is below 1e-11 of the highest concentration of the window.
+as the level rises, so the level wanted is one root. It is found together with the crossing times (`_refined`): at its present
+crossing every piece is replaced by its parabola, which says how long the piece stays above any level nearby, and Halley's step for the
+sum gives the next level. The first level is that of chords (`tdmx_dask.kernels.chords`). Each row's residuals are then checked; a row that
+misses is solved again by roots within brackets (`tdmx_dask.kernels.nested`). The error of the level is below 1e-10 of the highest
+concentration of the window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from tdmx_dask.kernels.course import Course, Piece, concentration, course_cmax, monotone_pieces, slope
+from tdmx_dask.kernels.branches import (
+    Branches,
+    meeting,
+    parabola,
+    stacked,
+    summed,
+    taken,
+    time_above,
+    value,
+)
+from tdmx_dask.kernels.chords import first_guess, knots
+from tdmx_dask.kernels.course import Course, monotone_pieces
 from tdmx_dask.kernels.disposition import Array, namespace
+from tdmx_dask.kernels.nested import nested_level
 
 __all__ = ["course_exceeded"]
 
-LEVEL_TOLERANCE = 1e-12  # of the window's highest concentration
-TIME_TOLERANCE = 1e-14  # of the piece's length
-MAX_STEPS = 120
+TOLERANCE = 1e-11
+"""Residual of a solved row, as a fraction of the window's highest concentration."""
+
+PASS = 65536
+"""Elements (pieces times rows) in one pass, so that temporaries stay in cache."""
+
+SHORT = 1e-8
+"""Residual of the time above the level of a solved row, as a fraction of the window."""
+
+LESS = 1.0 - 1e-14
+"""Times summed in float64 that should equal the time wanted do not fall short of it."""
+
+NOTHING = 1e-12
+"""Added to what may vanish, in units of the highest concentration and the window."""
+
+ROUNDS = 4
+"""Pairs of joint steps given to a row before its roots are bracketed."""
+
+
+class _State(NamedTuple):
+    """Level, crossing times (branch, profile), and the bounds of the level."""
+
+    level: Array
+    t: Array
+    low: Array
+    high: Array
+
+    def of(self, rows: Array) -> _State:
+        """Return the state of some profiles, given by a mask."""
+        xp = namespace(self.level)
+        chosen = xp.nonzero(rows)[0]
+        return _State(*(xp.take(array, chosen, axis=-1) for array in self))
 
 
 def course_exceeded(profile: Course, fraction: float) -> Array:
@@ -30,86 +75,98 @@ def course_exceeded(profile: Course, fraction: float) -> Array:
 
     Returns
     -------
-    (profile,), mg/L; NaN where a parameter is NaN
+    (profile,), mg/L; NaN where a parameter is NaN. Where a range of levels is exceeded for just this time, its upper end.
     """
     xp = namespace(profile.rate)
-    pieces = monotone_pieces(profile)
-    lowest = pieces[0].first
+    pieces = [piece for piece in monotone_pieces(profile) if (piece.end > piece.start).any()]
+    lowest, highest = pieces[0].first, pieces[0].first
     for piece in pieces:
         lowest = xp.minimum(lowest, xp.minimum(piece.first, piece.last))
+        highest = xp.maximum(highest, xp.maximum(piece.first, piece.last))
     if fraction == 1.0:
-        return lowest
-    highest = course_cmax(profile)
-    wanted = fraction * sum(segment.length for segment in profile.segments)
-
-    def excess(level: Array) -> tuple[Array, Array]:
-        above, change = _time_above(profile.rate, pieces, level)
-        return above - wanted, change
-
-    at_lowest, _ = excess(lowest)
-    level = _decreasing_root(excess, lowest, highest, 0.5 * (lowest + highest), LEVEL_TOLERANCE * highest)
-    return xp.where(at_lowest <= 0.0, lowest, level)
-
-
-def _time_above(rate: Array, pieces: list[Piece], level: Array) -> tuple[Array, Array]:
-    """Time strictly above a level, h, and its derivative by the level, h per mg/L (<= 0)."""
-    xp = namespace(rate)
-    above = xp.zeros_like(level)
-    change = xp.zeros_like(level)
-    for piece in pieces:
-        falls = piece.last < piece.first
-        low, high = xp.minimum(piece.first, piece.last), xp.maximum(piece.first, piece.last)
-        crosses = (level >= low) & (level < high)
-        t = _crossing(rate, piece, level, falls)
-        length = piece.end - piece.start
-        part = xp.where(falls, t - piece.start, piece.end - t)
-        above += xp.where(crosses, part, xp.where(level < low, length, 0.0))
-        steep = xp.abs(slope(rate, piece.segment, t))
-        change -= xp.where(crosses, 1.0 / xp.maximum(steep, 1e-300), 0.0)
-    return above, change
+        return lowest + 0.0
+    window = sum(segment.length for segment in profile.segments)
+    wanted = fraction * window * LESS
+    pieces.sort(key=lambda piece: piece.segment.plateau is not None)
+    branches = functools.partial(stacked, profile.rate, pieces, highest, window)
+    ends = [knots(profile.rate, piece, window) for piece in pieces]
+    level = xp.empty_like(lowest)
+    left = []
+    width = max(1, PASS // len(pieces))
+    for first in range(0, level.shape[0], width):
+        rows = slice(first, first + width)
+        state, missed = _solved(branches(rows), [knot[:, rows] for knot in ends], wanted)
+        level[rows] = state.level
+        left.append((first + xp.nonzero(missed)[0], state.of(missed)))
+    late = xp.concat([rows for rows, _ in left])
+    if late.shape[0] > 0:
+        state = _State(
+            *(xp.concat(arrays, axis=-1) for arrays in zip(*(state for _, state in left), strict=True))
+        )
+        level[late] = _solved_surely(branches(late), state, wanted)
+    return level * highest
 
 
-def _crossing(rate: Array, piece: Piece, level: Array, falls: Array) -> Array:
-    """Time in the piece's segment at which the concentration passes the level; (profile,), h."""
-    xp = namespace(rate)
-    sign = xp.where(falls, 1.0, -1.0)
-
-    def excess(t: Array) -> tuple[Array, Array]:
-        return sign * (concentration(rate, piece.segment, t) - level), sign * slope(rate, piece.segment, t)
-
-    drop = piece.first - piece.last
-    part = (piece.first - level) / xp.where(drop == 0.0, 1.0, drop)
-    guess = piece.start + xp.minimum(xp.maximum(part, 0.0), 1.0) * (piece.end - piece.start)
-    return _decreasing_root(excess, piece.start, piece.end, guess, TIME_TOLERANCE * piece.segment.length)
+def _solved(branches: Branches, ends: Sequence[Array], wanted: float) -> tuple[_State, Array]:
+    """Take the first joint steps from a guess; which rows need more."""
+    xp = namespace(branches.low)
+    lowest = xp.min(branches.low, axis=0)
+    at_lowest = summed(xp.where(branches.high > lowest, branches.end - branches.start, 0.0))
+    flat = (at_lowest <= wanted) | (1.0 - lowest <= TOLERANCE)
+    level, t = first_guess(branches, ends, wanted)
+    state, missed = _refined(branches, _State(level, t, lowest, xp.ones_like(lowest)), wanted)
+    return state._replace(level=xp.where(flat, lowest, state.level)), missed & ~flat
 
 
-def _decreasing_root(
-    function: Callable[[Array], tuple[Array, Array]],
-    low: Array,
-    high: Array,
-    x: Array,
-    tolerance: float | Array,
-) -> Array:
-    """Root of a decreasing function between ``low`` and ``high``, row by row; an end of the bracket where it has no root.
+def _solved_surely(branches: Branches, state: _State, wanted: float) -> Array:
+    """Return the same level for rows that need more joint steps, or brackets."""
+    xp = namespace(branches.low)
+    level = state.level
+    rows = xp.arange(level.shape[0])
+    for _ in range(ROUNDS):
+        state, missed = _refined(branches, state, wanted)
+        level[rows] = state.level
+        rows = rows[missed]
+        if rows.shape[0] == 0:
+            return level
+        branches = taken(branches, xp.nonzero(missed)[0])
+        state = state.of(missed)
+    level[rows] = nested_level(branches, xp.min(branches.low, axis=0), wanted)
+    return level
 
-    A row that has converged stays as it is, so its value does not depend on its neighbours.
-    """
-    xp = namespace(x)
-    active = xp.ones_like(x, dtype=bool)
-    previous = high - low
-    for _ in range(MAX_STEPS):
-        value, derivative = function(x)
-        low = xp.where(active & (value > 0.0), x, low)
-        high = xp.where(active & (value <= 0.0), x, high)
-        middle = 0.5 * (low + high)
-        usable = derivative < 0.0
-        newton = x - value / xp.where(usable, derivative, -1.0)
-        short = xp.abs(newton - x) < 0.5 * xp.abs(previous)
-        trial = xp.where(usable & (newton >= low) & (newton <= high) & short, newton, middle)
-        step = trial - x
-        x = xp.where(active, trial, x)
-        previous = xp.where(active, step, previous)
-        active &= (xp.abs(step) > tolerance) & (high - low > tolerance)
-        if not active.any():
-            break
-    return x
+
+def _refined(branches: Branches, state: _State, wanted: float) -> tuple[_State, Array]:
+    """Take two joint steps; which rows then have large residuals (a NaN has none)."""
+    for _ in range(2):
+        state, pace = _stepped(branches, state, wanted)
+    xp = namespace(state.level)
+    above, crosses = time_above(branches, state.t, state.level)
+    short = xp.abs(above - wanted)
+    change = summed(xp.where(crosses, pace, 0.0))
+    off = xp.abs(value(branches, state.t) - state.level)
+    residual = xp.max(xp.where(crosses, off, 0.0), axis=0) + short / xp.maximum(
+        change, NOTHING * branches.window
+    )
+    return state, (residual > TOLERANCE) | (short > SHORT * branches.window)
+
+
+def _stepped(branches: Branches, state: _State, wanted: float) -> tuple[_State, Array]:
+    """Halley's step for the time above the level that the parabolas give, at most nine tenths of the way to either bound."""
+    level, t, low, high = state
+    xp = namespace(level)
+    curve = parabola(branches, t)
+    met, pace = meeting(branches, t, curve, level)
+    above, crosses = time_above(branches, met, level)
+    pace = xp.where(crosses, pace, 0.0)
+    change = summed(pace)
+    curvature = pace * pace
+    curvature *= pace
+    curvature *= curve.bend
+    excess = above - wanted
+    square = change * change
+    halley = xp.maximum(2.0 * square - excess * summed(curvature), square) + (NOTHING * branches.window) ** 2
+    low, high = xp.where(excess > 0.0, level, low), xp.where(excess > 0.0, high, level)
+    trial = level + 2.0 * excess * change / halley
+    level = xp.minimum(xp.maximum(trial, 0.1 * level + 0.9 * low), 0.1 * level + 0.9 * high)
+    t, pace = meeting(branches, t, curve, level)
+    return _State(level, t, low, high), pace
