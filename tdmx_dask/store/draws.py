@@ -254,5 +254,9 @@ def _write_by_draw(target: zarr.Group, group: xr.Dataset, digest: ContentDigest,
             if checked:
                 check_values(values, chain=chain, start=start)
             for name, array in arrays.items():
-                array[chain, start : start + step] = values[name]
                 digest.add(name, values[name])
+                size = array.chunks[1]
+                for at in range(
+                    0, len(values[name]), size
+                ):  # one by one: a failed write leaves no other under way
+                    array[chain, start + at : start + at + size] = values[name][at : at + size]

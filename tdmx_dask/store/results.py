@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from itertools import product
 from os import PathLike
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from tdmx_dask.store.schema import RESULT_SCHEMA, check_result
 
 __all__ = ["open_result", "verify_result", "write_result"]
 
+AT_ONCE = 1 << 28  # bytes: what is smaller is computed in one go
+BATCH = 1 << 26  # bytes
 _OF_A_STORE = ("tdmx_schema", "created_by", "digest", "contents", "coordinates", "store")
 
 
@@ -28,8 +32,8 @@ def write_result(
 
     Parameters
     ----------
-    result : in memory, or dask-backed: then it is computed, each task writing its own chunks; attributes become what JSON
-        can hold
+    result : in memory, or dask-backed: then it is computed, what is large some chunks at a time; attributes become what
+        JSON can hold
     path : folder to make
     overwrite : replace an existing store once the new one is whole
 
@@ -50,7 +54,7 @@ def write_result(
     with staging(path, overwrite=overwrite) as partial:
         root = zarr.open_group(partial, mode="w-", zarr_format=3, attributes={"tdmx_schema": RESULT_SCHEMA})
         layout.write_coordinates(root, result)
-        _write_variables(root, result, partial)
+        _write_variables(root, result)
         contents = {"": layout.contents(result)}
         digest = content_digest(layout.open_group(partial, "", contents[""]))
         mark = {
@@ -110,22 +114,37 @@ def verify_result(path: str | PathLike[str]) -> str:
     return found
 
 
-def _write_variables(root: zarr.Group, result: xr.Dataset, partial: Path) -> None:
-    lazy = {}
+def _write_variables(root: zarr.Group, result: xr.Dataset) -> None:
+    """Write all variables. Lazy ones are computed for here, not written by tasks: those of a failed computation would go on
+    writing, and the machines of a cluster need not share this disk.
+    """
+    lazy = [key for key, variable in result.data_vars.items() if variable.chunks is not None]
+    if sum(result[key].nbytes for key in lazy) <= AT_ONCE:
+        result = result.assign(result[lazy].compute())  # together: they share their simulation
     for key, variable in result.data_vars.items():
-        name = str(key)
         if variable.dtype.kind not in "biuf":
-            layout.write_text(root, name, variable)
+            layout.write_text(root, str(key), variable)
         elif variable.chunks is not None:
-            sizes = tuple(max(*lengths, 1) for lengths in variable.chunks)
-            layout.create_array(root, name, variable, sizes)
-            lazy[name] = variable.variable.chunk(dict(zip(variable.dims, sizes, strict=True)))
+            _write_lazy(root, str(key), variable)
         else:
-            array = layout.create_array(root, name, variable, _chunks(variable.shape))
+            array = layout.create_array(root, str(key), variable, _chunks(variable.shape))
             for index in slabs(variable.shape):
                 array[index or ...] = np.asarray(variable[index].values)
-    if lazy:
-        xr.Dataset(lazy).to_zarr(partial, mode="r+", consolidated=False)
+
+
+def _write_lazy(root: zarr.Group, name: str, variable: xr.DataArray) -> None:
+    """Compute and write a large variable, some chunks at a time."""
+    from dask.base import compute
+
+    sizes = tuple(max(*lengths, 1) for lengths in variable.chunks or ())
+    array = layout.create_array(root, name, variable, sizes)
+    grid = [range(0, length, size) for length, size in zip(variable.shape, sizes, strict=True)]
+    regions = [tuple(map(slice, at, np.add(at, sizes).tolist())) for at in product(*grid)]
+    together = max(BATCH // (math.prod(sizes) * variable.dtype.itemsize), 1)
+    for first in range(0, len(regions), together):
+        some = regions[first : first + together]
+        for region, values in zip(some, compute(*(variable.data[region] for region in some)), strict=True):
+            array[region] = values
 
 
 def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:

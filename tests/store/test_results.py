@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 from tdmx_dask.errors import InputError, SchemaError, StoreError
+from tdmx_dask.store import results
 from tdmx_dask.store.digest import slabs
 from tdmx_dask.store.results import _chunks, open_result, verify_result, write_result
 
@@ -80,7 +81,10 @@ def test_open_result__another_program_reads_it(tmp_path, pta):
     assert plain.target.values.tolist() == ["fT>MIC ≥ 50 %"]
 
 
-def test_write_result__critical_mic_dask_or_not(tmp_path):
+@pytest.mark.parametrize("at_once", [0, 1 << 28])
+def test_write_result__critical_mic_dask_or_not(tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(results, "AT_ONCE", at_once)
+    monkeypatch.setattr(results, "BATCH", 5000)
     values = np.random.default_rng(5).lognormal(size=(1, 2, 1, 2, 700))
     dims = ("scenario", "regimen", "target", "chain", "draw")
     plain = xr.DataArray(
@@ -90,7 +94,7 @@ def test_write_result__critical_mic_dask_or_not(tmp_path):
     assert write_result(plain, tmp_path / "a.zarr") == write_result(lazy, tmp_path / "b.zarr")
     found = open_result(tmp_path / "b.zarr")
     xr.testing.assert_identical(found.critical_mic, plain)
-    assert len(list((tmp_path / "b.zarr/critical_mic").iterdir())) == 2 * 2 * 3 + 1
+    assert len(list((tmp_path / "b.zarr/critical_mic").iterdir())) == (2 if at_once else 2 * 2 * 3 + 1)
     uneven = plain.copy(data=da.from_array(values, chunks=(1, 2, 1, 2, (100, 500, 100))))
     assert write_result(uneven, tmp_path / "c.zarr") == found.attrs["digest"]
 
@@ -115,7 +119,10 @@ def test_write_result__refuses(tmp_path, pta):
     assert [path.name for path in tmp_path.iterdir()] == ["pta.zarr"]
 
 
-def test_write_result__a_failing_task_leaves_nothing(tmp_path):
+@pytest.mark.parametrize("at_once", [0, 1 << 28])
+def test_write_result__a_failing_task_leaves_nothing(tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(results, "AT_ONCE", at_once)
+
     def fail(block):
         raise ZeroDivisionError("no")
 
