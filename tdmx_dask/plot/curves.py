@@ -73,7 +73,7 @@ def by_mic(
         if number < n:
             _panel(axes, found[number], mic, level)
             text = found[number].scenario if shared else _heading(found[number])
-            axes.set_title(style.wrapped(text, 66 // n_columns, 3), loc="left")
+            axes.set_title(style.wrapped(text, int(11.5 * (width / n_columns - 0.5)), 3), loc="left")
             if number % n_columns == 0:
                 axes.set_ylabel("PTA" if n > 1 else "Probability of target attainment")
     for axes in grid[-1] if isolates else ():

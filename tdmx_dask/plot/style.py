@@ -207,7 +207,7 @@ def legend(
     if not isinstance(engine, _constrained()):
         figure.set_layout_engine("constrained")
         engine = figure.get_layout_engine()
-    engine.set(rect=(0.0, foot, 1.0, 1.0 - foot))  # type: ignore[union-attr, call-arg]
+    engine.set(rect=(0.0, foot, 1.0, 1.0 - foot), w_pad=0.09)  # type: ignore[union-attr, call-arg]
 
 
 def _constrained() -> type:

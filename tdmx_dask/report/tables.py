@@ -1,0 +1,218 @@
+"""The tables of a report as plain rows of cells, ready to be printed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import xarray as xr
+
+from tdmx_dask.plot.panels import Panel, Series, panels, select
+from tdmx_dask.plot.style import class_of, mic_label, percent
+from tdmx_dask.report.comparison import Compared
+
+__all__ = ["Cell", "Row", "Table", "cfr_tables", "comparison_tables", "organism_rows", "plain", "pta_tables"]
+
+CLASSES = ("hit", "near", "half", "low")
+MARKS = ("✓", "≈", "", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell: what it says, what stands small below it, its class and the class's sign."""
+
+    text: str
+    small: str = ""
+    kind: str = ""
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row; the scenario is printed when it changes."""
+
+    scenario: str
+    label: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table: its caption, what its columns are together, and their heads."""
+
+    caption: str
+    columns_are: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def groups(self) -> Iterator[tuple[str, list[Row]]]:
+        """Rows of one scenario after the other."""
+        for scenario in dict.fromkeys(row.scenario for row in self.rows):
+            yield scenario, [row for row in self.rows if row.scenario == scenario]
+
+
+def _share(value: float, lower: float, upper: float, level: float) -> Cell:
+    if math.isnan(value):
+        return Cell("–", kind="none")
+    known = math.isfinite(lower) and math.isfinite(upper)
+    bounds = f"{_tenths(lower)}–{_tenths(upper)}" if known else ""
+    kind = class_of(value, level)
+    return Cell(percent(value).removesuffix(" %"), bounds, CLASSES[kind], MARKS[kind])
+
+
+def _tenths(value: float) -> str:
+    """A bound in per cent, with a decimal near the ends, where whole numbers would hide the difference."""
+    text = f"{100 * value:.0f}" if 0.02 <= value <= 0.98 else f"{100 * value:.1f}"
+    return text.removesuffix(".0") if text in ("0.0", "100.0") else text
+
+
+def pta_tables(pta: xr.Dataset, level: float) -> list[Table]:
+    """A table a target, regimens by MICs with the breakpoint; what has one value alone shares a table."""
+    full = select(pta, "mic", target=None, scenario=None)
+    found = panels(full, "pta")
+    mic = [mic_label(float(value)) for value in full["mic"].values.tolist() if value]
+    targets = dict.fromkeys(panel.target for panel in found)
+    by_mic = [target for target in targets if "MIC" in target and len(mic) > 1]
+    tables = [
+        Table(target, "MIC (mg/L)", (*mic, "Breakpoint"), _curve_rows(found, target, level))
+        for target in by_mic
+    ]
+    single = [target for target in targets if target not in by_mic]
+    if single:
+        at = (
+            f"At a MIC of {mic[0]} mg/L"
+            if len(mic) == 1 and any("MIC" in target for target in single)
+            else ""
+        )
+        tables.append(Table(at, "", tuple(single), _single_rows(found, single, level)))
+    return tables
+
+
+def _curve_rows(found: Sequence[Panel], target: str, level: float) -> tuple[Row, ...]:
+    rows = []
+    for panel in found:
+        for one in panel.series if panel.target == target else ():
+            broken = math.isfinite(one.breakpoint)
+            last = Cell(mic_label(one.breakpoint) if broken else "none", kind="break")
+            rows.append(Row(panel.scenario, one.regimen, (*_shares(one, level), last)))
+    return tuple(rows)
+
+
+def _single_rows(found: Sequence[Panel], targets: Sequence[str], level: float) -> tuple[Row, ...]:
+    cells = {
+        (panel.scenario, one.regimen, panel.target): _shares(one, level)[0]
+        for panel in found
+        for one in panel.series
+    }
+    empty = Cell("–", kind="none")
+    return tuple(
+        Row(scenario, regimen, tuple(cells.get((scenario, regimen, target), empty) for target in targets))
+        for scenario, regimen in dict.fromkeys((key[0], key[1]) for key in cells)
+    )
+
+
+def _shares(one: Series, level: float) -> tuple[Cell, ...]:
+    bounds = zip(one.value.tolist(), one.lower.tolist(), one.upper.tolist(), strict=True)
+    return tuple(_share(value, lower, upper, level) for value, lower, upper in bounds)
+
+
+def cfr_tables(cfr: xr.Dataset, level: float) -> list[Table]:
+    """A table a target: regimens by organisms."""
+    full = select(cfr, "organism", target=None, scenario=None)
+    found = panels(full, "cfr")
+    heads = tuple(str(name) for name in full["organism"].values)
+    tables = []
+    for target in dict.fromkeys(panel.target for panel in found):
+        rows = tuple(
+            Row(
+                panel.scenario,
+                one.regimen,
+                _shares(one, level),
+            )
+            for panel in found
+            if panel.target == target
+            for one in panel.series
+        )
+        tables.append(Table(target, "", heads, rows))
+    return tables
+
+
+def organism_rows(cfr: xr.Dataset) -> list[tuple[str, str]]:
+    """What is known of each distribution of MICs: (organism, sentence)."""
+    rows = []
+    for entry in _listed(cfr.attrs.get("organisms", "[]")):
+        parts = []
+        if entry.get("illustrative"):
+            parts.append("illustrative, not counted isolates")
+        number = entry.get("n_isolates", entry.get("n"))
+        if number:
+            parts.append(f"{number} isolates")
+        if entry.get("censored"):
+            parts.append("printed as " + ", ".join(str(text) for text in _sequence(entry["censored"])))
+        above = entry.get("above")
+        if isinstance(above, int | float) and above > 0:
+            parts.append(
+                f"{percent(float(above))} above the largest concentration tested count as not attained"
+            )
+        if entry.get("source"):
+            parts.append(f"source: {entry['source']}")
+        rows.append((str(entry.get("organism", "")), "; ".join(parts)))
+    return rows
+
+
+def _listed(text: object) -> list[Mapping[str, object]]:
+    value = json.loads(text) if isinstance(text, str) else text
+    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list) else []
+
+
+def _sequence(value: object) -> Sequence[object]:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def comparison_tables(comparison: Sequence[Compared]) -> list[Table]:
+    """A table a target: computed PTA and its deviation from the published one in percentage points."""
+    tables = []
+    for target in dict.fromkeys(one.cell.target for one in comparison):
+        chosen = [one for one in comparison if one.cell.target == target]
+        mics = sorted({one.cell.mic for one in chosen if one.cell.mic is not None})
+        columns: list[float | None] = [
+            *mics,
+            *([None] if any(one.cell.mic is None for one in chosen) else []),
+        ]
+        by_key = {(one.cell.scenario, one.cell.regimen, one.cell.mic): one for one in chosen}
+        rows = tuple(
+            Row(scenario, regimen, tuple(_compared(by_key.get((scenario, regimen, mic))) for mic in columns))
+            for scenario, regimen in dict.fromkeys((one.cell.scenario, one.cell.regimen) for one in chosen)
+        )
+        heads = tuple("PTA" if mic is None else mic_label(mic) for mic in columns)
+        tables.append(Table(target, "MIC (mg/L)" if mics else "", heads, rows))
+    return tables
+
+
+def _compared(one: Compared | None) -> Cell:
+    if one is None:
+        return Cell("", kind="none")
+    points = points_of(one.difference)
+    small = f"{100 * one.cell.pta:g} → {100 * one.computed:.1f}"
+    if not one.judged:
+        return Cell(points, small, "left-out", "*")
+    return Cell(points, small, "within" if one.within else "beyond", "" if one.within else "!")
+
+
+def points_of(difference: float) -> str:
+    """A deviation in percentage points, with its sign."""
+    if math.isnan(difference):
+        return "–"
+    rounded = round(100 * difference, 1)
+    return f"{rounded:+.1f}" if rounded else "0.0"
+
+
+def plain(value: object) -> str:
+    """A setting as text: numbers as they are, lists and mappings as JSON."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, Mapping | list | tuple):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return "" if value is None else str(value)
