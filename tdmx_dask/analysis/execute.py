@@ -15,7 +15,6 @@ from tdmx_dask.analysis.evaluate import count_block, critical_block
 from tdmx_dask.analysis.inputs import Inputs, LazySlice
 from tdmx_dask.analysis.plan import Block, Plan
 from tdmx_dask.analysis.tally import Tally
-from tdmx_dask.kernels.counts import ROWS
 from tdmx_dask.kernels.random import BLOCK
 
 __all__ = ["TASKS", "TASK_NAMES", "cut", "delayed_blocks", "measure", "run_direct", "run_threads"]
@@ -28,6 +27,12 @@ SMALL_WORK = 0.2
 
 TASK_SECONDS = 0.5
 """Aim for the length of a task: a task costs Dask 1–2 ms on a cluster."""
+
+MOST_SECONDS = 2e-6
+"""More than a critical MIC costs on one core, virtual patient included: below, nothing is measured."""
+
+SAMPLE = 2048
+"""Profiles of a timed pass."""
 
 CHECKPOINT_SECONDS = 5.0
 """Aim between two savings of the counts of a streamed run."""
@@ -51,11 +56,12 @@ TASK_NAMES: dict[Kind, str] = {"count": "tdmx-pta", "critical": "tdmx-mic"}
 
 
 def measure(plan: Plan, inputs: Inputs) -> float:
-    """Seconds that all the work would take on one core, from one timed pass; 0 where a pass is all there is."""
-    if plan.n_profiles * len(plan.used_scenarios) <= ROWS:
+    """Seconds that all the work would take on one core: from a small timed pass, or 0 where it is little in any case."""
+    most = MOST_SECONDS * plan.n_profiles * len(plan.pairs) * len(plan.targets)
+    if most < SMALL_WORK:
         return 0.0
-    draws = min(plan.n_draws, ROWS if plan.n_subjects == 1 else BLOCK)
-    block = Block(0, 0, draws, 0, min(plan.n_subjects, max(1, ROWS // draws)))
+    draws = min(plan.n_draws, SAMPLE if plan.n_subjects == 1 else BLOCK)
+    block = Block(0, 0, draws, 0, min(plan.n_subjects, max(1, SAMPLE // draws)))
     values = _load(inputs.values(block))
     seconds = []
     for _ in range(2):  # the first call pays for caches and memory

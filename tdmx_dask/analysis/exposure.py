@@ -80,7 +80,6 @@ def need(regimen: Regimen, target: Target) -> Need:
         The window does not go with the regimen, or an AUC24 before steady state is asked of a window that is not 24 h long.
     """
     functional: Literal["exceeded", "auc", "cmax", "cmin", "at"]
-    weight = regimen.weight if regimen.per_kg else ""
     if target.index == "C":
         assert target.time is not None  # noqa: S101  checked by Target
         if target.time == 0:
@@ -88,7 +87,7 @@ def need(regimen: Regimen, target: Target) -> Need:
                 "time", "0 h", "a concentration is asked for after the first dose", "Give a later time."
             )
         events = regimen.events(target.time)
-        return Need("at", 0.0, None, events, (0.0, target.time), None, 1.0, weight)
+        return Need("at", 0.0, None, events, (0.0, target.time), None, 1.0, _weight(regimen, events))
     fraction = 0.0
     if target.index == "T>MIC":
         assert target.lower is not None  # noqa: S101  checked by Target
@@ -102,13 +101,29 @@ def need(regimen: Regimen, target: Target) -> Need:
     regular = _regular(regimen, target, span)
     if regular is not None:
         assert regimen.cycle is not None  # noqa: S101
-        factor *= regimen.cycle.events[0].amount
-        return Need(functional, fraction, regular, (), (0.0, 0.0), None, factor, weight)
+        dose = regimen.cycle.events
+        return Need(
+            functional,
+            fraction,
+            regular,
+            (),
+            (0.0, 0.0),
+            None,
+            factor * dose[0].amount,
+            _weight(regimen, dose),
+        )
     if span is None:
         assert regimen.cycle is not None  # noqa: S101
         cycle = regimen.cycle
+        weight = _weight(regimen, cycle.events)
         return Need(functional, fraction, None, cycle.events, (0.0, cycle.tau), cycle.tau, factor, weight)
-    return Need(functional, fraction, None, regimen.events(span[1]), span, None, factor, weight)
+    events = regimen.events(span[1])
+    return Need(functional, fraction, None, events, span, None, factor, _weight(regimen, events))
+
+
+def _weight(regimen: Regimen, events: tuple[DoseEvent, ...]) -> str:
+    """The covariate that these doses are multiplied by; none where all are mg (a load in mg/kg may be over)."""
+    return regimen.weight if any(event.per_kg for event in events) else ""
 
 
 def _daily(target: Target, regimen: Regimen, span: tuple[float, float] | None) -> float:

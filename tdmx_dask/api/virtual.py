@@ -61,6 +61,8 @@ def sample(
     dims = ("chain", "draw", "scenario") if settings else ("chain", "draw")
     variables = {}
     for name in columns[0]:
+        if any(name not in column for column in columns):
+            continue  # a covariate that only some scenarios set, and no formula uses
         values = np.stack([column[name] for column in columns], axis=-1)[None]
         unit = PARAMETERS[name].unit if name in PARAMETERS else _unit(population, name)
         variables[name] = (dims, values if settings else values[..., 0], {"units": unit})

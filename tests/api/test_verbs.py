@@ -228,6 +228,10 @@ def test_pta__doses_in_mg_per_kg() -> None:
         columns(), "2000 mg load inf 1h, then 500 mg q12h inf 1h", "T>MIC >= 50% in day1"
     )
     np.testing.assert_allclose(loaded, plain.values, rtol=1e-14)
+    later = "25 mg/kg load, then 2 g q24h ci"  # the load is over at steady state: no weight counts, none is needed
+    for target in ("AUC24 >= 400", "T>MIC >= 50%"):
+        steady = [tdmx.critical_mic(columns(), regimen, target) for regimen in (later, "2 g q24h ci")]
+        np.testing.assert_array_equal(steady[0], steady[1].values)
     with pytest.raises(InputError, match=r"WT=missing: a dose in mg/kg needs a body weight, in kg"):
         tdmx.pta(columns(), "15 mg/kg q8h", "T>MIC >= 50%", mic=1)
 
