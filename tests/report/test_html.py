@@ -1,0 +1,314 @@
+"""The report: what it says, and that nothing in a name can break out of it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tdmx_dask import plot
+from tdmx_dask.domain.published import Cell
+from tdmx_dask.errors import StoreError
+from tdmx_dask.plot.style import percent
+from tdmx_dask.report import write_report
+from tests.plot.synthetic import cfr_result, pta_result
+from tests.plot.test_attainment import HOSTILE
+
+VOID = {"meta", "img", "link", "br", "hr", "input", "base"}
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page; tables as rows of cell texts, with the class of each cell."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.pieces: list[str] = []
+        self.tables: list[list[list[tuple[str, str]]]] = []
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+        self.close()
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.pieces).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        self.tags.append((tag, named))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append(("", str(named.get("class") or "")))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag  # well nested
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "style":
+            return
+        self.pieces.append(data)
+        inside = [tag for tag in self.open if tag in ("td", "th", "caption")]
+        if inside and inside[-1] != "caption":
+            text, kind = self.tables[-1][-1][-1]
+            self.tables[-1][-1][-1] = (f"{text} {data}".strip(), kind)
+
+
+@dataclass
+class Pair:
+    """A published cell and its computed counterpart."""
+
+    cell: Cell
+    computed: float
+
+    @property
+    def difference(self) -> float:
+        return self.computed - self.cell.pta
+
+    @property
+    def judged(self) -> bool:
+        return not self.cell.left_out
+
+    @property
+    def within(self) -> bool:
+        return abs(self.difference) <= self.cell.tolerance
+
+
+def report(folder: Path, pta: Any = None, **options: Any) -> Page:
+    """A report of a made-up result, parsed."""
+    options.setdefault("title", "A study")
+    page = Page(write_report(folder / "report.html", pta=pta_result() if pta is None else pta, **options))
+    assert page.open == []
+    return page
+
+
+def test_report__stands_alone_and_says_what_it_is(tmp_path: Path) -> None:
+    result = pta_result()
+    page = report(tmp_path, result, figures={"PTA": plot.svg_text(plot.pta(result))}, cfr=cfr_result(result))
+    assert page.text.count("Research use only. Not a medical device.") == 2
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"script", "link", "iframe", "object", "embed", "form", "base"}
+    for _, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes)
+        assert (
+            attributes.get("src", "data:").startswith("data:image/svg+xml;base64,") or "src" not in attributes
+        )
+        assert "href" not in attributes
+    assert not re.search(r"url\(|@import|https?://", page.source)
+    policy = next(a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+    assert [f.name for f in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_report__holds_every_number_of_the_result(tmp_path: Path) -> None:
+    result = pta_result()
+    table = report(tmp_path, result).tables[0]
+    assert [text for text, _ in table[0]][:4] == ["Regimen", "0.03", "0.06", "0.125"]
+    for number, row in enumerate(table[2:]):
+        values = result.isel(scenario=0, target=0, regimen=number)
+        assert row[0][0] == str(values["regimen"].item())
+        for m, (text, kind) in enumerate(row[1:-1]):
+            value, low, high = (float(values[name][m]) for name in ("pta", "lower", "upper"))
+            assert kind == (
+                "hit" if value >= 0.9 else "near" if value >= 0.8 else "half" if value >= 0.5 else "low"
+            )
+            assert ("✓" in text) == (value >= 0.9)
+            shown, bounds = text.split()[0], text.split()[-1]
+            if 0.01 <= value <= 0.99:
+                assert abs(float(shown) - 100 * value) <= 0.5 + 1e-9
+            ends = [float(part) for part in bounds.split("–")]
+            assert abs(ends[0] - 100 * low) <= 0.5 + 1e-9
+            assert abs(ends[1] - 100 * high) <= 0.5 + 1e-9
+        assert row[-1][0] == f"{float(values['breakpoint']):g}"
+
+
+def test_report__summary_names_the_breakpoints(tmp_path: Path) -> None:
+    page = report(tmp_path, pta_result(regimens=("weak", "strong")))
+    assert (
+        "The target is attained in at least 90 % of patients with strong up to a MIC of 2 mg/L; with weak up to a "
+        "MIC of 1 mg/L." in page.text.replace("\u00a0", " ")
+    )
+
+
+def test_report__summary_of_what_never_and_always_attains(tmp_path: Path) -> None:
+    result = pta_result(regimens=("never", "always"), mic=(16.0, 32.0))
+    result["breakpoint"][0, 1, 0] = 32.0
+    text = report(tmp_path, result).text.replace("\u00a0", " ")
+    assert "with always up to a MIC of 32 mg/L (the largest computed)." in text
+    assert "never: at none of the MICs from 16 to 32 mg/L." in text
+
+
+def test_report__targets_without_mic(tmp_path: Path) -> None:
+    result = pta_result(
+        targets=("Cmin 10–20 mg/L", "AUC24 400–600 mg·h/L"), mic=(1.0,), regimens=("A", "B", "C")
+    )
+    page = report(tmp_path, result)
+    assert [text for text, _ in page.tables[0][0]] == ["Regimen", "Cmin 10–20 mg/L", "AUC24 400–600 mg·h/L"]
+    value = float(result["pta"][0, 2, 0, 0])
+    text = page.text.replace("\u00a0", " ")
+    assert value >= 0.9
+    assert f"with C ({percent(value)}). Not so: A (" in text
+    assert "Breakpoint:" not in text
+    at_one = report(tmp_path, pta_result(targets=("fAUC24/MIC ≥ 100",), mic=(2.0,)))
+    assert "At a MIC of 2 mg/L" in at_one.text
+    assert "of patients at a MIC of 2 mg/L" in at_one.text.replace("\u00a0", " ")
+
+
+def test_report__many_scenarios_are_summed_up(tmp_path: Path) -> None:
+    result = pta_result(scenarios=[f"eGFR {n}" for n in range(36)])
+    page = report(tmp_path, result)
+    reached = int(np.isfinite(result["breakpoint"]).sum())
+    assert f"36 scenarios: {reached} of 72 pairs of scenario and regimen reach 90" in page.text
+    assert len(page.tables[0]) == 1 + 36 * 3
+    single = report(tmp_path, pta_result(scenarios=[f"eGFR {n}" for n in range(36)], mic=(1.0,)))
+    assert re.search(r"36 scenarios: \d+ of 72 pairs of scenario and regimen attain the target", single.text)
+
+
+@pytest.mark.parametrize(
+    ("interval", "said", "unsaid"),
+    [
+        ("credible", "95 % credible interval", "Monte-Carlo interval"),
+        ("monte_carlo", "95 % Monte-Carlo interval", "credible"),
+        ("none", "Numbers are per cent.", "interval"),
+    ],
+)
+def test_report__calls_the_interval_what_it_is(tmp_path: Path, interval: str, said: str, unsaid: str) -> None:
+    result = pta_result(interval=interval)
+    if interval == "none":
+        result["lower"][:] = np.nan
+    page = report(tmp_path, result, cfr=cfr_result(result))
+    assert said in page.text
+    assert unsaid not in page.text
+
+
+def test_report__cfr_and_its_distributions(tmp_path: Path) -> None:
+    result = cfr_result(pta_result(regimens=("A", "B")), organisms=("E. coli", "P. aeruginosa"))
+    page = report(tmp_path, pta_result(regimens=("A", "B")), cfr=result)
+    table = page.tables[1]
+    assert [text for text, _ in table[0]] == ["Regimen", "E. coli", "P. aeruginosa"]
+    shown = [float(row[2][0].split()[0]) for row in table[2:]]
+    np.testing.assert_allclose(shown, 100 * result["cfr"].values[0, :, 0, 1], atol=0.5 + 1e-9)
+    text = page.text.replace("\u00a0", " ")
+    assert "illustrative, not counted isolates; 100 isolates" in text
+    assert "printed as >32; 2 % above the largest concentration tested count as not attained" in text
+    best = 100 * float(result["cfr"][0, 1, 0, 1])
+    assert f"No regimen reaches 90 %; the best is B with {best:.0f} %." in text
+
+
+def test_report__comparison_in_percentage_points(tmp_path: Path) -> None:
+    result = pta_result(regimens=("A", "B"), mic=(1.0, 2.0, 4.0))
+    target = str(result["target"].values[0])
+    values = result["pta"].values[0, :, 0]
+    cells = [
+        Pair(
+            Cell("adult", "A", target, 1.0, round(float(values[0, 0]) - 0.012, 3), 0.03), float(values[0, 0])
+        ),
+        Pair(
+            Cell("adult", "A", target, 2.0, round(float(values[0, 1]) + 0.05, 3), 0.03), float(values[0, 1])
+        ),
+        Pair(Cell("adult", "B", target, 4.0, 0.1, 0.03, "printed for another dose"), float(values[1, 2])),
+        Pair(Cell("adult", "B", "Cmin 10–20 mg/L", None, 0.5, 0.03), 0.5),
+    ]
+    page = report(tmp_path, result, comparison=cells, comparison_source="Somebody 2020")
+    by_mic, single = page.tables[1:3]
+    assert [text for text, _ in by_mic[0]] == ["Regimen", "1", "2", "4"]
+    assert by_mic[2][1][0].startswith("+1.2")
+    assert by_mic[2][1][1] == "within"
+    assert by_mic[2][2][0].startswith("-5.0")
+    assert "!" in by_mic[2][2][0]
+    assert by_mic[2][2][1] == "beyond"
+    assert by_mic[3][3][1] == "left-out"
+    assert by_mic[3][1] == ("", "none")
+    assert single[2][1][0].startswith("0.0")
+    assert "Somebody 2020" in page.text
+    assert "* printed for another dose" in page.text
+    assert (
+        "2 of 3 published cells lie within their tolerance; the largest deviation is -5.0 percentage points. 1"
+        in page.text
+    )
+
+
+def test_report__without_judged_cells(tmp_path: Path) -> None:
+    cell = Cell("adult", "A", "T", 1.0, 0.5, 0.03, "no")
+    assert "No published cell is judged." in report(tmp_path, comparison=[Pair(cell, 0.6)]).text
+
+
+def test_report__settings_provenance_and_notes(tmp_path: Path) -> None:
+    result = pta_result(fu_note="fu = 1 assumed: no unbound fraction was given")
+    provenance = {"numpy": "2.4", "command": ["tdmx", "run"], "Workers": 3, "empty": ""}
+    notes = ["Weights were normalised.", "fu = 1 assumed: no unbound fraction was given"]
+    page = report(tmp_path, result, provenance=provenance, notes=notes)
+    settings = {row[0][0]: row[1][0] for row in page.tables[-1]}
+    assert settings["Seed"] == "1"
+    assert settings["Simulated profiles"] == "10,000"
+    largest = f"{100 * float(result['mcse'].max()):.2g} percentage points"
+    assert settings["Largest Monte-Carlo standard error of PTA"] == largest
+    assert settings["command"] == '["tdmx", "run"]'
+    assert settings["Workers"] == "3"
+    assert "empty" not in settings
+    assert page.text.count("fu = 1 assumed") == 1
+    assert "Weights were normalised." in page.text
+
+
+def test_report__what_was_not_asked_for(tmp_path: Path) -> None:
+    asked = np.ones((2, 2, 2), dtype=bool)
+    asked[1, 0] = asked[0, 1, 1] = False
+    result = pta_result(scenarios=("A", "B"), targets=("fT>MIC ≥ 50 %", "Cmin ≤ 20 mg/L"), asked=asked)
+    page = report(tmp_path, result, cfr=cfr_result(result))
+    assert not re.search(r"\bnan\b", page.text.lower())
+
+
+def test_report__hostile_names_are_only_names(tmp_path: Path) -> None:
+    evil = "</title></td><script>alert(1)</script>"
+    names = [*HOSTILE, evil, "{{ 7 * 7 }}", "{% raw %}", "&lt;b&gt;", '" onload="x']
+    result = pta_result(
+        regimens=names, scenarios=(evil, "y" * 300), targets=("fT>MIC <img src=x onerror=alert(1)>",)
+    )
+    cell = Cell(evil, names[0], "fT>MIC <img src=x onerror=alert(1)>", 1.0, 0.5, 0.03, evil)
+    page = report(
+        tmp_path,
+        result,
+        title=evil,
+        cfr=cfr_result(result, organisms=(evil, "o" * 300)),
+        figures={f'"{evil}': f"<svg>{evil}</svg>"},
+        provenance={evil: {evil: evil}},
+        notes=[evil],
+        comparison=[Pair(cell, 0.6)],
+        comparison_source=evil,
+    )
+    assert "<script" not in page.source
+    assert sum(tag == "title" for tag, _ in page.tags) == 1
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert len(images) == 1
+    assert set(images[0]) == {"src", "alt"}
+    assert "49" not in [text for table in page.tables for row in table for text, _ in row]
+    assert {"{{ 7 * 7 }}", "{% raw %}", "&lt;b&gt;"} <= {row[0][0] for table in page.tables for row in table}
+    assert "\u2068مرحبا\u2069" in page.text  # cannot turn the sentence around it
+
+
+def test_report__figures_are_whole(tmp_path: Path) -> None:
+    svg = plot.svg_text(plot.pta(pta_result()))
+    page = report(tmp_path, figures={"PTA against MIC": svg})
+    source = next(str(attributes["src"]) for tag, attributes in page.tags if tag == "img")
+    assert base64.b64decode(source.split(",")[1]).decode() == svg
+
+
+def test_report__same_bytes_for_the_same_result(tmp_path: Path) -> None:
+    assert report(tmp_path).source == report(tmp_path).source
+
+
+def test_report__says_why_it_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"report=.*missing/report.html: cannot be written \(No such file"):
+        write_report(tmp_path / "missing" / "report.html", title="x", pta=pta_result())
