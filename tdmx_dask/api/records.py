@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,10 +27,17 @@ def pta_rows(pta: xr.Dataset) -> list[Row]:
 
     Returns
     -------
-    rows with the labels, ``mic`` (mg/L), ``pta, lower, upper, mcse`` (fractions; None for NaN), ``n_attained``,
-    ``n_simulated`` and ``breakpoint`` (mg/L; None where there is none)
+    rows with the labels, ``mic`` (mg/L; a target without MIC has one row, with None), ``pta, lower, upper, mcse``
+    (fractions; None for NaN), ``n_attained``, ``n_simulated`` and ``breakpoint`` (mg/L; None where there is none)
     """
-    return _rows(pta, "mic", ("pta", "lower", "upper", "mcse", "n_attained", "n_simulated", "breakpoint"))
+    names = ("pta", "lower", "upper", "mcse", "n_attained", "n_simulated", "breakpoint")
+    rows = _rows(pta, "mic", names)
+    targets = [str(target) for target in pta["target"].values.reshape(-1).tolist()]
+    flags = json.loads(pta.attrs.get("has_mic", "[]")) or [True] * len(targets)
+    without = {target for target, has_mic in zip(targets, flags, strict=True) if not has_mic}
+    first = float(pta["mic"].values.reshape(-1)[0])
+    kept = [row for row in rows if row["target"] not in without or row["mic"] == first]
+    return [{**row, "mic": None} if row["target"] in without else row for row in kept]
 
 
 def cfr_rows(cfr: xr.Dataset) -> list[Row]:

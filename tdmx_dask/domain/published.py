@@ -130,6 +130,8 @@ def _left_out(section: Section, labels: Mapping[str, _Resolve], mic: tuple[float
             for name, item in zip(columns, _row(row, len(columns)), strict=True):
                 if name not in _NOUNS:
                     row.fail(f"the column {name} is not one of scenario, regimen, target, mic")
+                if (name, item.value) == ("mic", None):
+                    continue
                 part[name] = _resolve(name, item, labels, mic)
             found[_key(part, row)] = reason
     return found
@@ -146,7 +148,7 @@ def _cells(table: Section, labels: Mapping[str, _Resolve], mic: tuple[float, ...
         items = _row(row, len(heads))
         part = dict(defaults)
         for (name, value), item in zip(heads, items, strict=True):
-            if name in _NOUNS and value is None:
+            if name in _NOUNS and value is None and (name, item.value) != ("mic", None):
                 part[name] = _resolve(name, item, labels, mic)
         for (name, value), item in zip(heads, items, strict=True):
             if item.value is None or (name in _NOUNS and value is None):

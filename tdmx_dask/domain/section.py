@@ -22,6 +22,8 @@ def shown(value: object, width: int = 60) -> str:
     """A value as one short line."""
     if isinstance(value, Mapping):
         text = "{" + ", ".join(map(str, value)) + "}"
+    elif isinstance(value, list | tuple):
+        text = "[" + ", ".join(shown(each) for each in value[:width]) + "]"
     elif isinstance(value, bool):
         text = str(value).lower()
     else:
@@ -70,12 +72,14 @@ class Item:
         try:
             yield
         except InputError as error:
+            if ", line " in error.fix:
+                raise  # it names its place already
             if isinstance(self.value, Mapping):
                 name = error.name if error.name.startswith(self.path) else _join(self.path, error.name)
                 place = self.place
                 if isinstance(self.value, LinedMapping) and error.name in self.value.lines:
                     place = _place(self.value, self.value.lines[error.name])
-                fix = error.fix if ", line " in error.fix else Item(None, "", place)._placed(error.fix)
+                fix = Item(None, "", place)._placed(error.fix)
                 raise type(error)(name, shown(error.value), error.rule, fix) from None
             whole = shown(error.value, 200) == shown(self.value, 200)
             rule = error.rule if whole else f"{error.name}={shown(error.value)}: {error.rule}"
