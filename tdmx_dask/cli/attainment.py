@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from tdmx_dask.domain.mic import MICDistribution
+    from tdmx_dask.domain.regimen import Regimen
+    from tdmx_dask.domain.target import AllOf, Target
 
 __all__ = ["cfr", "pta"]
 
@@ -105,6 +107,22 @@ def _isolates(given: Sequence[str]) -> list[MICDistribution]:
     return found
 
 
+def _nouns(options: dict[str, Any]) -> tuple[list[Regimen], list[Target | AllOf]]:
+    """Regimens and targets; what is wrong with one is said of the option that gave it."""
+    from tdmx_dask.domain.regimen import Regimen
+    from tdmx_dask.domain.section import Item
+    from tdmx_dask.domain.target import parse_target
+
+    regimens, targets = [], []
+    for text in options["regimens"]:
+        with Item(text, "--regimen").naming():
+            regimens.append(Regimen.parse(text))
+    for text in options["targets"]:
+        with Item(text, "--target").naming():
+            targets.append(parse_target(text, window=options["window"]))
+    return regimens, targets
+
+
 def _attained(options: dict[str, Any], mic: Sequence[float]) -> xr.Dataset:
     from tdmx_dask.api.verbs import pta as attain
     from tdmx_dask.domain.document import read_yaml
@@ -119,16 +137,16 @@ def _attained(options: dict[str, Any], mic: Sequence[float]) -> xr.Dataset:
         from tdmx_dask.store.importing import import_draws
 
         source = import_draws(source)
+    regimens, targets = _nouns(options)
     return attain(
         source,
-        list(options["regimens"]),
-        list(options["targets"]),
+        regimens,
+        targets,
         mic=mic,
         population=population,
         subjects=options["subjects"],
         fu=options["fu"],
         weight=options["weight"],
-        window=options["window"],
         seed=options["seed"],
         level=options["level"],
         breakpoint_level=options["breakpoint_level"],

@@ -33,7 +33,7 @@ def print_pta(console: Console, pta: xr.Dataset) -> None:
     """
     rows, relative = pta_rows(pta), _relative(pta)
     level = float(pta["breakpoint"].attrs.get("level", 0.9))
-    cells = {_key(row, relative): percent(_number(row["pta"]), level=level) for row in rows}
+    cells = {_key(row): percent(_number(row["pta"]), level=level) for row in rows}
     breakpoints = {
         (str(row["scenario"]), str(row["regimen"]), str(row["target"])): _breakpoint(row, pta) for row in rows
     }
@@ -119,14 +119,8 @@ def print_comparison(console: Console, comparison: Sequence[Deviation], source: 
         console.print(f"{n_cells} left out: {reason}.")
 
 
-def _key(row: Row, relative: Mapping[str, bool]) -> tuple[str, str, str, float | None]:
-    target = str(row["target"])
-    return (
-        str(row["scenario"]),
-        str(row["regimen"]),
-        target,
-        _number(row["mic"]) if relative[target] else None,
-    )
+def _key(row: Row) -> tuple[str, str, str, float | None]:
+    return str(row["scenario"]), str(row["regimen"]), str(row["target"]), _number(row["mic"])
 
 
 def _relative(pta: xr.Dataset) -> dict[str, bool]:

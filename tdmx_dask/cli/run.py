@@ -49,12 +49,10 @@ def run(study: str, out: Path | None, overwrite: bool, resume: bool, quiet: bool
 
     found = read_study(study)
     target = out if out is not None else Path("results") / found.name
-    screen = open_screen(quiet=quiet)
-    _introduce(screen, found)
     result = run_study(
         found, target, overwrite=overwrite, resume=resume, progress=not quiet, **running(options)
     )
-    _print(screen, result)
+    _print(open_screen(quiet=quiet), result)
 
 
 def _introduce(screen: Console, study: Study) -> None:
@@ -69,6 +67,7 @@ def _print(screen: Console, result: StudyResult) -> None:
     from tdmx_dask.cli.present import print_cfr, print_comparison, print_pta
 
     study = result.study
+    _introduce(screen, study)
     print_pta(screen, result.pta)
     screen.print()
     if result.cfr is not None:
