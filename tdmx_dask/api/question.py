@@ -59,7 +59,7 @@ def ask(
     mic: object,
     population: Population | None,
     scenarios: object,
-    design: Sequence[tuple[str, Regimen]] | None,
+    design: Sequence[tuple[str, Regimen | str]] | None,
     subjects: int,
     n: int | None,
     fu: object,
@@ -221,7 +221,7 @@ def _design(
     population: Population | None,
     regimens: object,
     scenarios: object,
-    design: Sequence[tuple[str, Regimen]] | None,
+    design: Sequence[tuple[str, Regimen | str]] | None,
 ) -> tuple[tuple[Scenario, ...], tuple[Regimen, ...], tuple[tuple[int, int], ...]]:
     settings = read_scenarios(scenarios)
     if inputs.scenarios:
@@ -243,6 +243,7 @@ def _design(
         return settings, wanted, tuple((s, r) for s in range(len(settings)) for r in range(len(wanted)))
     if regimens is not None:
         raise InputError("regimens", "given", "a design holds its own regimens", "Give one of the two.")
+    design = [(name, *read_regimens(regimen)) for name, regimen in design]
     wanted = read_regimens({regimen.label: regimen for _, regimen in design}.values())
     labels = [regimen.label for regimen in wanted]
     position = {each.name: i for i, each in enumerate(settings)}

@@ -40,7 +40,7 @@ def pta(
     mic: object = None,
     population: Population | None = None,
     scenarios: object = None,
-    design: Sequence[tuple[str, Regimen]] | None = None,
+    design: Sequence[tuple[str, Regimen | str]] | None = None,
     subjects: int = 1,
     n: int | None = None,
     fu: object = None,
