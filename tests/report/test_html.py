@@ -154,6 +154,7 @@ def test_report__targets_without_mic(tmp_path: Path) -> None:
     result = pta_result(
         targets=("Cmin 10–20 mg/L", "AUC24 400–600 mg·h/L"), mic=(1.0,), regimens=("A", "B", "C")
     )
+    result["pta"][0, 0, 0] = 0.46
     page = report(tmp_path, result)
     assert [text for text, _ in page.tables[0][0]] == ["Regimen", "Cmin 10–20 mg/L", "AUC24 400–600 mg·h/L"]
     shares = [float(value) for value in result["pta"][0, :, 0, 0]]
