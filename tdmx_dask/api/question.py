@@ -243,12 +243,12 @@ def _design(
         return settings, wanted, tuple((s, r) for s in range(len(settings)) for r in range(len(wanted)))
     if regimens is not None:
         raise InputError("regimens", "given", "a design holds its own regimens", "Give one of the two.")
-    design = [(name, *read_regimens(regimen)) for name, regimen in design]
-    wanted = read_regimens({regimen.label: regimen for _, regimen in design}.values())
+    given = [(name, read_regimens(regimen)[0]) for name, regimen in design]
+    wanted = read_regimens({regimen.label: regimen for _, regimen in given}.values())
     labels = [regimen.label for regimen in wanted]
     position = {each.name: i for i, each in enumerate(settings)}
     pairs = set()
-    for name, regimen in design:
+    for name, regimen in given:
         if name not in position:
             raise InputError("design", name, "there is no such scenario", f"Known: {', '.join(position)}.")
         pairs.add((position[name], labels.index(regimen.label)))
