@@ -129,4 +129,5 @@ def _settings(pta: xr.Dataset, provenance: Mapping[str, object]) -> list[tuple[s
         largest = 100 * float(np.nanmax(pta["mcse"].values))
         rows.insert(1, ("Largest Monte-Carlo standard error of PTA", f"{largest:.2g} percentage points"))
     rows += [(str(name), tables.plain(value)) for name, value in provenance.items()]
-    return [(name, text) for name, text in dict(rows).items() if text]
+    found = {name.lower(): (name, text) for name, text in rows}  # what the caller says comes after, and wins
+    return [(name, text) for name, text in found.values() if text]

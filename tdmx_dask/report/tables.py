@@ -46,6 +46,7 @@ class Table:
     columns_are: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    rows_are: str = "Regimen"
 
     def groups(self) -> Iterator[tuple[str, list[Row]]]:
         """Rows of one scenario after the other."""
@@ -56,16 +57,16 @@ class Table:
 def _share(value: float, lower: float, upper: float, level: float) -> Cell:
     if math.isnan(value):
         return Cell("–", kind="none")
-    known = math.isfinite(lower) and math.isfinite(upper)
-    bounds = f"{_tenths(lower)}–{_tenths(upper)}" if known else ""
+    bounds = _bounds(lower, upper) if math.isfinite(lower) and math.isfinite(upper) else ""
     kind = class_of(value, level)
     return Cell(percent(value).removesuffix(" %"), bounds, CLASSES[kind], MARKS[kind])
 
 
-def _tenths(value: float) -> str:
-    """A bound in per cent, with a decimal near the ends, where whole numbers would hide the difference."""
-    text = f"{100 * value:.0f}" if 0.02 <= value <= 0.98 else f"{100 * value:.1f}"
-    return text.removesuffix(".0") if text in ("0.0", "100.0") else text
+def _bounds(lower: float, upper: float) -> str:
+    """Bounds in per cent, with a decimal where whole numbers would hide the difference: near the ends, or together."""
+    near = upper - lower < 0.02
+    texts = [f"{100 * v:.0f}" if 0.02 <= v <= 0.98 and not near else f"{100 * v:.1f}" for v in (lower, upper)]
+    return "–".join(text.removesuffix(".0") if text in ("0.0", "100.0") else text for text in texts)
 
 
 def pta_tables(pta: xr.Dataset, level: float) -> list[Table]:
@@ -82,11 +83,11 @@ def pta_tables(pta: xr.Dataset, level: float) -> list[Table]:
     single = [target for target in targets if target not in by_mic]
     if single:
         at = (
-            f"At a MIC of {mic[0]} mg/L"
+            f"at a MIC of {mic[0]} mg/L"
             if len(mic) == 1 and any("MIC" in target for target in single)
             else ""
         )
-        tables.append(Table(at, "", tuple(single), _single_rows(found, single, level)))
+        tables += _single_tables(found, single, at, level)
     return tables
 
 
@@ -100,17 +101,32 @@ def _curve_rows(found: Sequence[Panel], target: str, level: float) -> tuple[Row,
     return tuple(rows)
 
 
-def _single_rows(found: Sequence[Panel], targets: Sequence[str], level: float) -> tuple[Row, ...]:
+def _single_tables(found: Sequence[Panel], targets: Sequence[str], at: str, level: float) -> list[Table]:
+    """One value a cell: scenarios by regimens, a table a target; or, where few pairs are, pairs by targets."""
     cells = {
         (panel.scenario, one.regimen, panel.target): _shares(one, level)[0]
         for panel in found
         for one in panel.series
     }
+    pairs = list(dict.fromkeys((scenario, regimen) for scenario, regimen, _ in cells))
+    scenarios = list(dict.fromkeys(scenario for scenario, _ in pairs))
+    regimens = list(dict.fromkeys(regimen for _, regimen in pairs))
     empty = Cell("–", kind="none")
-    return tuple(
-        Row(scenario, regimen, tuple(cells.get((scenario, regimen, target), empty) for target in targets))
-        for scenario, regimen in dict.fromkeys((key[0], key[1]) for key in cells)
-    )
+    if len(scenarios) > 2 and len(regimens) <= 12 and 2 * len(pairs) > len(scenarios) * len(regimens):
+        return [
+            Table(
+                " ".join(text for text in (target, at) if text),
+                "",
+                tuple(regimens),
+                tuple(
+                    Row("", s, tuple(cells.get((s, r, target), empty) for r in regimens)) for s in scenarios
+                ),
+                "Scenario",
+            )
+            for target in targets
+        ]
+    rows = tuple(Row(*pair, tuple(cells.get((*pair, target), empty) for target in targets)) for pair in pairs)
+    return [Table(at[:1].upper() + at[1:], "", tuple(targets), rows)]
 
 
 def _shares(one: Series, level: float) -> tuple[Cell, ...]:
@@ -210,9 +226,16 @@ def points_of(difference: float) -> str:
 
 
 def plain(value: object) -> str:
-    """A setting as text: numbers as they are, lists and mappings as JSON."""
+    """A setting as text: numbers with six digits, lists and mappings with commas."""
     if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, Mapping | list | tuple):
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {plain(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(part) for part in value)
+    if isinstance(value, str) and value[:1] in ('"', "{", "["):  # an attribute that holds JSON
+        try:
+            return plain(json.loads(value))
+        except (ValueError, RecursionError):
+            return value
     return "" if value is None else str(value)

@@ -129,6 +129,7 @@ def test_report__holds_every_number_of_the_result(tmp_path: Path) -> None:
             if 0.01 <= value <= 0.99:
                 assert abs(float(shown) - 100 * value) <= 0.5 + 1e-9
             ends = [float(part) for part in bounds.split("–")]
+            assert ends[0] < ends[1] or high - low < 0.001
             assert abs(ends[0] - 100 * low) <= 0.5 + 1e-9
             assert abs(ends[1] - 100 * high) <= 0.5 + 1e-9
         assert row[-1][0] == f"{float(values['breakpoint']):g}"
@@ -166,6 +167,15 @@ def test_report__targets_without_mic(tmp_path: Path) -> None:
     at_one = report(tmp_path, pta_result(targets=("fAUC24/MIC ≥ 100",), mic=(2.0,)))
     assert "At a MIC of 2 mg/L" in at_one.text
     assert "of patients at a MIC of 2 mg/L" in at_one.text.replace("\u00a0", " ")
+
+
+def test_report__scenarios_by_regimens_where_there_is_one_value(tmp_path: Path) -> None:
+    result = pta_result(targets=("fAUC24/MIC ≥ 100",), mic=(2.0,), scenarios=("6 kg", "12 kg", "18 kg"))
+    page = report(tmp_path, result)
+    assert [text for text, _ in page.tables[0][0]] == ["Scenario", *result["regimen"].values.tolist()]
+    assert [row[0][0] for row in page.tables[0][1:]] == ["6 kg", "12 kg", "18 kg"]
+    assert page.tables[0][3][2][0].split()[0] == percent(float(result["pta"][2, 1, 0, 0])).removesuffix(" %")
+    assert "fAUC24/MIC ≥ 100 at a MIC of 2 mg/L" in page.text
 
 
 def test_report__many_scenarios_are_summed_up(tmp_path: Path) -> None:
@@ -249,7 +259,8 @@ def test_report__without_judged_cells(tmp_path: Path) -> None:
 
 def test_report__settings_provenance_and_notes(tmp_path: Path) -> None:
     result = pta_result(fu_note="fu = 1 assumed: no unbound fraction was given")
-    provenance = {"numpy": "2.4", "command": ["tdmx", "run"], "Workers": 3, "empty": ""}
+    result.attrs["population"] = '{"name": "meropenem", "subjects": 2}'
+    provenance = {"command": ["tdmx", "run"], "workers": 3, "empty": "", "seconds": {"pta": 0.123456789}}
     notes = ["Weights were normalised.", "fu = 1 assumed: no unbound fraction was given"]
     page = report(tmp_path, result, provenance=provenance, notes=notes)
     settings = {row[0][0]: row[1][0] for row in page.tables[-1]}
@@ -257,8 +268,11 @@ def test_report__settings_provenance_and_notes(tmp_path: Path) -> None:
     assert settings["Simulated profiles"] == "10,000"
     largest = f"{100 * float(result['mcse'].max()):.2g} percentage points"
     assert settings["Largest Monte-Carlo standard error of PTA"] == largest
-    assert settings["command"] == '["tdmx", "run"]'
-    assert settings["Workers"] == "3"
+    assert settings["command"] == "tdmx, run"
+    assert settings["workers"] == "3"
+    assert "Workers" not in settings
+    assert settings["seconds"] == "pta 0.123457"
+    assert settings["Population"] == "name meropenem, subjects 2"
     assert "empty" not in settings
     assert page.text.count("fu = 1 assumed") == 1
     assert "Weights were normalised." in page.text
