@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdmx_dask.errors import InputError, StoreError, TdmxWarning
-from tdmx_dask.store.publish import flush, flush_folder, writing_error
+from tdmx_dask.store.publish import staging
 
 __all__ = ["Checkpoint", "load", "save"]
 
@@ -56,24 +55,12 @@ def save(
     StoreError
         The disk is full, or the place cannot be written; an earlier checkpoint stands.
     """
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     arrays: dict[str, NDArray[np.generic]] = {
         _COUNT + name: np.asarray(count) for name, count in counts.items()
     }
     arrays |= {_DONE: np.asarray(done, dtype=np.bool_), _DIGEST: np.array(digest, dtype=np.str_)}
-    try:
-        with partial.open("xb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        flush(partial)
-        partial.replace(target)
-    except BaseException as error:
-        partial.unlink(missing_ok=True)
-        known = writing_error(error, path, target.parent.resolve())
-        if known is not None:
-            raise known from error
-        raise
-    flush_folder(target.parent)
+    with staging(path, overwrite=True) as partial, partial.open("xb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def load(path: str | PathLike[str], digest: str) -> Checkpoint | None:

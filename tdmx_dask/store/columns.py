@@ -196,7 +196,7 @@ def flatten(variables: Mapping[str, xr.DataArray]) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def build(variables: Variables, options: Options, *, chains: bool, source: str) -> xr.DataTree:
+def build(variables: Variables, options: Options, *, chains: bool, source: str) -> dict[str, xr.Dataset]:
     """Make checked draws of variables as a file has them.
 
     Parameters
@@ -236,7 +236,7 @@ def build(variables: Variables, options: Options, *, chains: bool, source: str) 
     groups = {POSTERIOR: posterior}
     if stats:
         groups[SAMPLE_STATS] = _as_stats(stats)
-    return xr.DataTree.from_dict(groups)
+    return groups
 
 
 def _element(name: str) -> tuple[str, tuple[int, ...]]:

@@ -115,7 +115,7 @@ def write_draws(
 
     Returns
     -------
-    the digest of the posterior: sha256 of names, dimensions, units and values, whatever the chunks
+    the digest of the posterior: sha256 of names, dimensions, units, values and sampling, whatever the chunks
 
     Raises
     ------

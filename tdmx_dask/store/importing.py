@@ -66,7 +66,7 @@ def import_draws(
         not finite or out of range.
     """
     options = Options(columns, units, sampling, model, etas)
-    return _import(source, format, options)[POSTERIOR].to_dataset()
+    return _import(source, format, options)[POSTERIOR]
 
 
 def import_tree(
@@ -80,7 +80,7 @@ def import_tree(
     etas: Sequence[str] | None = None,
 ) -> xr.DataTree:
     """As `import_draws`, with what the sampler recorded (group sample_stats) and constant_data, if there are."""
-    return _import(source, format, Options(columns, units, sampling, model, etas))
+    return xr.DataTree.from_dict(_import(source, format, Options(columns, units, sampling, model, etas)))
 
 
 def draws_from_columns(
@@ -128,9 +128,9 @@ def draws_from_columns(
     options = Options(None, units, sampling, model, etas)
     if two:
         variables = _variables(arrays)
-        return build(variables, options, chains=shape[0] > 1, source="columns")[POSTERIOR].to_dataset()
+        return build(variables, options, chains=shape[0] > 1, source="columns")[POSTERIOR]
     table, chains = by_chain(arrays)
-    return build(_variables(table), options, chains=chains, source="columns")[POSTERIOR].to_dataset()
+    return build(_variables(table), options, chains=chains, source="columns")[POSTERIOR]
 
 
 def _variables(arrays: Mapping[str, np.ndarray]) -> Variables:
@@ -151,7 +151,7 @@ def _number_array(name: str, values: Any) -> np.ndarray:
         ) from error
 
 
-def _import(source: Source, form: str | None, options: Options) -> xr.DataTree:
+def _import(source: Source, form: str | None, options: Options) -> dict[str, xr.Dataset]:
     paths = [source] if isinstance(source, str | PathLike) else list(source)
     if not paths:
         raise InputError("source", "[]", "there is at least one file", "Name a file.")
@@ -275,7 +275,7 @@ def _netcdf_engine(path: str | PathLike[str]) -> str:
 
 def _from_groups(
     groups: Mapping[str, xr.Dataset], options: Options, name: str, path: str | PathLike[str]
-) -> xr.DataTree:
+) -> dict[str, xr.Dataset]:
     """Draws from groups that ArviZ, or this package, wrote."""
     if POSTERIOR not in groups:
         raise SchemaError(
@@ -295,11 +295,11 @@ def _from_groups(
     }
     own = posterior.attrs.get("sampling")
     options = _with_note(options, {"sampling": own})
-    tree = build(variables, options, chains=True, source=str(posterior.attrs.get("source") or name))
+    result = build(variables, options, chains=True, source=str(posterior.attrs.get("source") or name))
     for key in (SAMPLE_STATS, CONSTANT_DATA):
         if key in groups:
             numbers = [
                 each for each, variable in groups[key].data_vars.items() if variable.dtype.kind in "biuf"
             ]
-            tree[key] = xr.DataTree(groups[key][numbers].load().drop_encoding().drop_attrs(deep=False))
-    return tree
+            result[key] = groups[key][numbers].load().drop_encoding().drop_attrs(deep=False)
+    return result

@@ -111,6 +111,7 @@ def write_text(group: zarr.Group, name: str, variable: xr.DataArray) -> None:
     group.create_array(
         name,
         data=np.asarray(variable.values).astype(str).astype(np.dtypes.StringDType()),
+        compressors=Crc32cCodec(),
         chunk_key_encoding=KEYS,
         dimension_names=[str(dimension) for dimension in variable.dims],
         attributes=json_safe(variable.attrs),
@@ -174,9 +175,14 @@ def open_group(path: Path, name: str, expected: Mapping[str, Any]) -> xr.Dataset
         dataset: xr.Dataset = xr.open_zarr(path, group=name or None, consolidated=False, chunks=None)
         for each in expected:
             sound(folder / each)
+        texts = {
+            key: variable.copy(data=np.array(variable.values.tolist(), dtype=np.str_).reshape(variable.shape))
+            for key, variable in dataset.variables.items()
+            if variable.dtype.kind not in "biuf"
+        }
     except StoreError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
         raise StoreError(
             "store", folder, f"it is damaged ({' '.join(str(error).split())[:200]})", DAMAGED
         ) from error
@@ -184,12 +190,7 @@ def open_group(path: Path, name: str, expected: Mapping[str, Any]) -> xr.Dataset
     for each, shape in expected.items():
         if found.get(each) != list(shape):
             raise StoreError("store", folder / each, "this array is missing or has another shape", DAMAGED)
-    texts = {
-        key: variable.copy(data=np.array(variable.values.tolist(), dtype=np.str_).reshape(variable.shape))
-        for key, variable in dataset.variables.items()
-        if variable.dtype.kind not in "biuf"
-    }
-    return dataset.assign(texts)
+    return dataset.assign(texts) if texts else dataset
 
 
 def sound(array: Path) -> dict[str, Any]:

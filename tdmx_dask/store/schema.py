@@ -123,20 +123,25 @@ def standardise(draws: xr.Dataset, *, model: str | None = None) -> xr.Dataset:
     draws : variables (chain, draw, …)
     model : what ``V2`` and the like mean
     """
-    names = {str(name): str(name) for name in draws.data_vars}
+    names = [str(name) for name in draws.data_vars]
     aliases = {old: new for old, new in canonical_names(names, model).items() if old != new}
-    result = draws.drop_vars([name for name in ("chain", "draw") if name in draws.coords])
+    positions = [name for name in ("chain", "draw") if name in draws.coords]
+    result = draws.drop_vars(positions) if positions else draws
     if aliases:
         result = result.rename(aliases)
     changed = {}
-    for name, variable in result.data_vars.items():
+    for name in result.data_vars:
+        variable = result.variables[name]
         unit = QUANTITIES.get(str(name), ANY).unit
         fill = unit and not variable.attrs.get("units")
         if fill or (variable.dtype != np.float64 and variable.dtype.kind in "iuf"):
             changed[name] = variable.astype(np.float64, copy=False)
             changed[name].attrs = {**variable.attrs, **({"units": unit} if fill else {})}
-    sampling = draws.attrs.get("sampling") or SAMPLINGS[0 if draws.sizes.get("chain", 1) > 1 else 1]
-    return result.assign(changed).assign_attrs(sampling=sampling)
+    if changed:
+        result = result.assign(changed)
+    if not result.attrs.get("sampling"):
+        result = result.assign_attrs(sampling=SAMPLINGS[0 if draws.sizes.get("chain", 1) > 1 else 1])
+    return result
 
 
 def check_draws(draws: xr.Dataset, *, model: str | None = None, values: bool = True) -> None:
@@ -157,8 +162,10 @@ def check_draws(draws: xr.Dataset, *, model: str | None = None, values: bool = T
     """
     if not draws.data_vars:
         raise SchemaError("draws", "no variables", "draws have at least one variable", "Check the source.")
-    for name, variable in draws.data_vars.items():
-        _check_variable(str(name), variable)
+    for name in draws.data_vars:
+        _check_variable(str(name), draws.variables[name])
+    if "omega" in draws.data_vars:
+        _check_omega_dims(draws["omega"])
     for dimension in ("chain", "draw"):
         if draws.sizes[dimension] == 0:
             raise SchemaError("draws", "empty", "there must be at least one draw", "Check the source.")
@@ -167,11 +174,11 @@ def check_draws(draws: xr.Dataset, *, model: str | None = None, values: bool = T
         raise SchemaError("sampling", sampling, "it is mcmc or independent", "Set draws.attrs['sampling'].")
     _check_names(draws, model)
     if values:
-        for name, variable in draws.data_vars.items():
-            _check_in_blocks(str(name), variable)
+        for name in draws.data_vars:
+            _check_in_blocks(str(name), draws.variables[name])
 
 
-def _check_in_blocks(name: str, variable: xr.DataArray) -> None:
+def _check_in_blocks(name: str, variable: xr.Variable) -> None:
     """Check all values; of a large or lazy array, some draws at a time."""
     n_draws = variable.sizes["draw"]
     step = max(BLOCK_VALUES * n_draws // variable.size, 1)
@@ -193,14 +200,12 @@ def _check_names(draws: xr.Dataset, model: str | None) -> None:
         require_parameters(names, model)
 
 
-def _check_variable(name: str, variable: xr.DataArray) -> None:
+def _check_variable(name: str, variable: xr.Variable) -> None:
     dims = tuple(str(dimension) for dimension in variable.dims)
     if dims[:2] != ("chain", "draw"):
         fix = "Add a chain with expand_dims('chain')." if "chain" not in dims else "Transpose or rename them."
         raise SchemaError(f"{name}.dims", dims, "the dimensions begin with (chain, draw)", fix)
-    if name == "omega":
-        _check_omega_dims(variable)
-    elif name in PARAMETERS and dims[2:] not in ((), ("scenario",)):
+    if name in PARAMETERS and dims[2:] not in ((), ("scenario",)):
         raise SchemaError(
             f"{name}.dims", dims, f"{name} has one value a draw (and scenario)", "Choose one of its elements."
         )
@@ -297,7 +302,8 @@ def _refuse(
         chain = index.pop(0)
     where = [] if chain is None else [f"chain={chain}"]
     where += [f"draw={index[0] + start}", *map(str, index[1:])]
-    fix = f"So are {int(bad.sum())} of {bad.size} values. Remove such draws, or mend what made them."
+    mend = "Remove such draws" if name in QUANTITIES or name == "omega" else "Leave the variable out"
+    fix = f"So are {int(bad.sum())} of {bad.size} values. {mend}, or mend what made them."
     if 1.0 < value < math.inf and QUANTITIES.get(name, ANY).highest == 1.0:
         fix = f'If these are percents, import them with units={{"{name}": "%"}}.'
     raise InputError(f"{name}[{', '.join(where)}]", f"{value:g}", rule, fix)

@@ -7,6 +7,7 @@ loop: a read costs tens of microseconds, and what is damaged is named by its fil
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -44,6 +45,7 @@ class _Store:
 
 
 _opened: dict[str, _Store] = {}  # this process's stores, by path
+_lock = threading.Lock()
 
 
 def read_slice(
@@ -141,9 +143,10 @@ def _open(path: str, digest: str | None) -> _Store:
         mark = layout.read_mark(Path(path), DRAWS_SCHEMA)
         arrays = {name: _array(Path(path) / POSTERIOR / name) for name in mark["variables"]}
         store = _Store(identity, str(mark["digest"]), arrays)
-        while len(_opened) >= _MOST_OPEN:
-            _opened.pop(next(iter(_opened)), None)
-        _opened[path] = store
+        with _lock:
+            while len(_opened) >= _MOST_OPEN:
+                del _opened[next(iter(_opened))]
+            _opened[path] = store
     if digest is not None and digest != store.digest:
         raise StoreError(
             "store",

@@ -129,7 +129,10 @@ def test_check_values__zero_and_the_extremes():
     check_values({"fu": np.ones(3)})
     check_values({"CL": np.empty(0)})
     check_values({"anything": np.array([-3.0, 0.0])})
-    with pytest.raises(InputError, match=r"anything.*=inf: a value must be finite"):
+    with pytest.raises(
+        InputError,
+        match=r"anything.*=inf: a value must be finite\. So are 1 of 2 values\. Leave the variable out",
+    ):
         check_values({"anything": np.array([-3.0, np.inf])})
 
 
