@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import click
 
-from tdmx_dask.cli.options import HELP
+from tdmx_dask.cli.options import HELP, examples
 
 __all__ = ["bench"]
 
 
-@click.command(context_settings={**HELP, "ignore_unknown_options": True}, add_help_option=False)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def bench(arguments: tuple[str, ...]) -> None:
-    """Measure this machine against the reference figures; `tdmx bench --help` shows the options."""
+@click.command(
+    context_settings=HELP, epilog=examples("tdmx bench", "tdmx bench kernel verbs", "tdmx bench long")
+)
+@click.argument("groups", nargs=-1, metavar="[kernel|verbs|where|two-level|start|long]...")
+def bench(groups: tuple[str, ...]) -> None:
+    """Measure this machine, each figure beside a reference; all groups but long, unless some are named."""
     from tdmx_dask.bench import main
 
-    code = main(list(arguments))
+    code = main(list(groups))
     if code:
         raise click.exceptions.Exit(code)

@@ -70,12 +70,18 @@ def tdmx(debug: bool) -> None:
     """Antibiotic dosing under uncertainty: which regimen attains its target, at which MIC, in how many patients."""
 
 
+def _call(arguments: list[str]) -> None:
+    """As click's own `main`, which would swallow what an interrupted run has to say."""
+    with tdmx.make_context("tdmx", arguments) as context:
+        tdmx.invoke(context)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     arguments = sys.argv[1:] if argv is None else argv
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
-    code = guarded(lambda: tdmx.main(arguments, prog_name="tdmx", standalone_mode=False), debug=debug)
+    code = guarded(lambda: _call(arguments), debug=debug)
     if argv is None:
         sys.exit(code)
     return code

@@ -20,5 +20,11 @@ def open_screen(*, quiet: bool = False) -> Console:
     """A console on stdout: colours on a terminal that has them, none with NO_COLOR or into a file."""
     from rich.console import Console
 
+    class Screen(Console):
+        """Hands a pipe that was closed on, where rich would end the process."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
     width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PLAIN_WIDTH
-    return Console(width=width, quiet=quiet, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    return Screen(width=width, quiet=quiet, highlight=False, markup=False, emoji=False, soft_wrap=False)
