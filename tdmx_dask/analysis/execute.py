@@ -64,7 +64,9 @@ def measure(plan: Plan, inputs: Inputs) -> float:
     draws = min(plan.n_draws, SAMPLE if plan.n_subjects == 1 else BLOCK)
     block = Block(0, 0, draws, 0, min(plan.n_subjects, max(1, SAMPLE // draws)))
     values = _load(inputs.values(block))
-    if values is None and plan.store is not None:  # reading is left out: a small slice costs as much as a whole chunk
+    if (
+        values is None and plan.store is not None
+    ):  # reading is left out: a small slice costs as much as a whole chunk
         values = read_slice(plan.store.path, plan.names, 0, 0, draws, digest=plan.store.digest)
     seconds = []
     for _ in range(2):  # the first call pays for caches and memory

@@ -67,7 +67,7 @@ def cfr_of(pta: xr.Dataset, distributions: Sequence[MICDistribution], level: flo
     variables: dict[str, Any] = {
         name: (dims, values, {"long_name": about[name], "units": "1"}) for name, values in found.items()
     }
-    coords = {name: pta[name] for name in dims[:3]} | {"organism": names}
+    coords = {name: pta[name] for name in dims[:3]} | {"organism": np.array(names, dtype=object)}
     attrs = {
         **pta.attrs,
         "interval_level": level,

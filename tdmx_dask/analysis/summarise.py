@@ -20,7 +20,7 @@ from tdmx_dask.errors import InputError, TdmxWarning
 from tdmx_dask.kernels import intervals
 from tdmx_dask.kernels.ess import ess_mean
 
-__all__ = ["Kind", "Summary", "breakpoint_of", "label_pta", "summarise"]
+__all__ = ["Kind", "Summary", "breakpoint_of", "label_pta", "plan_labels", "summarise"]
 
 Floats = NDArray[np.float64]
 Kind = Literal["auto", "credible", "monte_carlo"]
@@ -183,9 +183,7 @@ def label_pta(
             _about("subjects that attain the target, by draw"),
         )
     coords: dict[str, Any] = {
-        "scenario": [scenario.name for scenario in plan.scenarios],
-        "regimen": [regimen.label for regimen in plan.regimens],
-        "target": [target.label for target in plan.targets],
+        **plan_labels(plan),
         "mic": (
             "mic",
             np.array(plan.mic),
@@ -208,6 +206,16 @@ def label_pta(
     if summary.reason:
         warnings.warn(f"interval: none is given: {summary.reason}.", TdmxWarning, stacklevel=4)
     return result
+
+
+def plan_labels(plan: Plan) -> dict[str, NDArray[np.object_]]:
+    """Labels of scenario, regimen and target; objects, which Zarr stores as texts of any length."""
+    labels = {
+        "scenario": [scenario.name for scenario in plan.scenarios],
+        "regimen": [regimen.label for regimen in plan.regimens],
+        "target": [target.label for target in plan.targets],
+    }
+    return {name: np.array(each, dtype=object) for name, each in labels.items()}
 
 
 def _about(long_name: str, units: str = "1") -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +17,7 @@ import xarray as xr
 from tdmx_dask.analysis import execute
 from tdmx_dask.analysis.plan import Plan
 from tdmx_dask.analysis.response import cfr_of
-from tdmx_dask.analysis.summarise import Kind, breakpoint_of, label_pta, summarise
+from tdmx_dask.analysis.summarise import Kind, breakpoint_of, label_pta, plan_labels, summarise
 from tdmx_dask.analysis.tally import Tally, new_tally, resume_tally
 from tdmx_dask.api.question import Question, ask, describe
 from tdmx_dask.api.where import Place, choose
@@ -119,13 +121,18 @@ def pta(
         draws, regimens, targets, mic=mic, population=population, scenarios=scenarios, design=design, subjects=subjects,
         n=n, fu=fu, weight=weight, seed=seed, window=window,
     )  # fmt: skip
-    options = {"interval": interval, "level": level, "breakpoint_level": breakpoint_level}
+    plan, inputs = question.plan, question.inputs
+    form = _Form(
+        plan, inputs.dependent, question.has_mic, _provenance(question), interval, level, breakpoint_level
+    )
     if not compute:
-        return _lazy_pta(question, options, chunk_size)
+        from tdmx_dask.analysis.lazy import lazy_counts
+
+        return lazy_counts(plan, inputs, chunk_size, form.fill_lazily)
     with choose(question, on=on, run=run, n_workers=n_workers) as place:
         tally = _run(question, place, chunk_size, progress, None if checkpoint is None else Path(checkpoint))
         where = place.attrs
-    result = _finish(question, tally.n_attained, options, where)
+    result = form.fill(tally.n_attained, where)
     result.attrs["seconds"] = time.perf_counter() - started
     return result
 
@@ -170,7 +177,7 @@ def cfr(
     from tdmx_dask.analysis.lazy import as_dataset, sketch
 
     shape_of = cfr_of(sketch(pta), given, level)
-    return as_dataset(shape_of, lambda whole: cfr_of(whole, given, level), pta, name="tdmx-cfr")
+    return as_dataset(shape_of, partial(cfr_of, distributions=given, level=level), pta, name="tdmx-cfr")
 
 
 def critical_mic(
@@ -324,30 +331,31 @@ def _report(progress: Progress, tally: Tally) -> Callable[[], None]:
     return report
 
 
-def _finish(
-    question: Question, n_attained: Any, options: Mapping[str, Any], where: Mapping[str, Any]
-) -> xr.Dataset:
-    plan = question.plan
-    summary = summarise(plan, n_attained, options["interval"], options["level"], question.inputs.dependent)
-    return label_pta(
-        plan,
-        summary,
-        breakpoint_level=options["breakpoint_level"],
-        has_mic=question.has_mic,
-        by_draw=n_attained if plan.per_draw else None,
-        attrs={**_provenance(question), "interval_level": options["level"], **where},
-    )
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How counts become a labelled result; small, for it travels with a lazy graph."""
 
+    plan: Plan
+    dependent: bool
+    has_mic: tuple[bool, ...]
+    provenance: Mapping[str, Any]
+    interval: Kind
+    level: float
+    breakpoint_level: float
 
-def _lazy_pta(question: Question, options: Mapping[str, Any], chunk_size: int | None) -> xr.Dataset:
-    from tdmx_dask.analysis.lazy import lazy_counts
+    def fill(self, n_attained: Any, where: Mapping[str, Any]) -> xr.Dataset:
+        summary = summarise(self.plan, n_attained, self.interval, self.level, self.dependent)
+        return label_pta(
+            self.plan,
+            summary,
+            breakpoint_level=self.breakpoint_level,
+            has_mic=self.has_mic,
+            by_draw=n_attained if self.plan.per_draw else None,
+            attrs={**self.provenance, "interval_level": self.level, **where},
+        )
 
-    return lazy_counts(
-        question.plan,
-        question.inputs,
-        chunk_size,
-        lambda counts: _finish(question, counts, options, {"run_mode": "lazy"}),
-    )
+    def fill_lazily(self, n_attained: Any) -> xr.Dataset:
+        return self.fill(n_attained, {"run_mode": "lazy"})
 
 
 def _label_critical(question: Question, values: Any, where: Mapping[str, Any]) -> xr.DataArray:
@@ -355,11 +363,7 @@ def _label_critical(question: Question, values: Any, where: Mapping[str, Any]) -
     return xr.DataArray(
         values.reshape(len(plan.scenarios), len(plan.regimens), *values.shape[1:]),
         dims=("scenario", "regimen", "target", "chain", "draw", "subject"),
-        coords={
-            "scenario": [scenario.name for scenario in plan.scenarios],
-            "regimen": [regimen.label for regimen in plan.regimens],
-            "target": [target.label for target in plan.targets],
-        },
+        coords=plan_labels(plan),
         name="critical_mic",
         attrs={"long_name": "critical MIC", "units": "mg/L", **_provenance(question), **where},
     )

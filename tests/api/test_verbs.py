@@ -106,11 +106,22 @@ def test_pta__lazy_reads_nothing_until_computed(store: Path, reference: xr.Datas
         tdmx.critical_mic(copy, COUNTED, TARGETS, compute=False).compute()
 
 
-def test_pta__lazy_graph_holds_no_draws() -> None:
+def test_pta__lazy_result_goes_to_zarr(store: Path, reference: xr.Dataset, tmp_path: Path) -> None:
+    lazy = tdmx.pta(store, COUNTED, TARGETS, mic=MIC, subjects=9, seed=3, compute=False)
+    lazy.to_zarr(tmp_path / "lazy.zarr", consolidated=False)
+    written = xr.open_zarr(tmp_path / "lazy.zarr", consolidated=False, chunks=None)
+    np.testing.assert_array_equal(written["upper"], reference["upper"])
+    assert written["regimen"].values.tolist() == COUNTED
+    assert lazy.persist()["n_attained"].equals(reference["n_attained"])
+
+
+def test_pta__lazy_graph_holds_no_draws(store: Path) -> None:
     draws = {name: np.random.default_rng(1).lognormal(1, 0.1, 200_000) for name in ("CL", "Vc")}
     lazy = tdmx.pta(draws, COUNTED, "T>MIC >= 50%", mic=MIC, compute=False)
     names = {str(key[0] if isinstance(key, tuple) else key) for key in lazy["pta"].__dask_graph__()}
     assert any(name.startswith("tdmx-pta") for name in names)
+    stored = tdmx.pta(store, COUNTED, TARGETS, mic=MIC, subjects=9, seed=3, compute=False)
+    assert len(pickle.dumps(dict(stored["pta"].__dask_graph__()))) < 100_000
 
 
 def test_pta__of_one_patient_by_hand() -> None:
