@@ -130,7 +130,7 @@ def _attained(study: Study, kept: Path | None, options: dict[str, Any]) -> xr.Da
     from tdmx_dask.api.verbs import pta
 
     return pta(
-        study.draws if study.draws is not None else study.population,
+        study.population if study.draws is None else _draws(study.draws),
         None,
         study.targets,
         mic=study.mic,
@@ -159,13 +159,27 @@ def _checkpoint(study: Study, out: Path, *, overwrite: bool, resume: bool) -> Pa
     return file if _n_profiles(study) >= STREAMED else None
 
 
+def _draws(path: Path) -> Path | xr.Dataset:
+    """Draws as the verbs take them: the path of a store, or what a file of another format holds."""
+    return _opened(path) if path.is_file() else path
+
+
+def _opened(path: Path) -> xr.Dataset:
+    """Draws of a store, lazily, or of a file of another format, in memory."""
+    if path.is_file():
+        from tdmx_dask.store.importing import import_draws
+
+        return import_draws(path)
+    from tdmx_dask.store.draws import open_draws
+
+    return open_draws(path)
+
+
 def _n_profiles(study: Study) -> int:
     n_pairs = len(study.design)
     if study.draws is None:
         return (study.n or 0) * n_pairs
-    from tdmx_dask.store.draws import open_draws
-
-    sizes = open_draws(study.draws).sizes
+    sizes = _opened(study.draws).sizes
     return sizes["chain"] * sizes["draw"] * study.subjects * n_pairs
 
 

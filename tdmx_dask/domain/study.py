@@ -45,7 +45,7 @@ class Study:
     title, description, source : as printed
     seed : of every random number
     n : virtual patients where a population is simulated; None where draws are given
-    draws : a Zarr store of draws, or None
+    draws : a Zarr store of draws, or a file of another format (CSV, Parquet, NetCDF); or None
     population : None where the draws say all
     subjects : virtual patients of one draw (two-level); 1 is one level
     distributions : of MICs, for CFR

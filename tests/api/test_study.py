@@ -163,6 +163,13 @@ def test_run__from_a_store(tmp_path):
     assert not (tmp_path / "s" / "draws.zarr").exists()
 
 
+def test_run__from_a_csv_file(tmp_path):
+    (tmp_path / "d.csv").write_text("CL,Vc\n5,20\n50,20\n")
+    text = "draws: d.csv\nregimens: 1 g q8h\ntargets: T>MIC >= 50%\nmic: [2]\n"
+    (tmp_path / "s.yaml").write_text(text)
+    assert run_study(tmp_path / "s.yaml", progress=False).pta["pta"].values.item() == 0.5
+
+
 def test_run__two_levels(tmp_path):
     draws = tmp_path / "d.zarr"
     import xarray as xr
