@@ -102,12 +102,16 @@ def _each_pass(
     by_scenario: dict[int, list[tuple[int, int]]] = {}
     for position, (scenario, regimen) in enumerate(plan.pairs):
         by_scenario.setdefault(scenario, []).append((position, regimen))
+    factor = None
     for here in _passes(plan, block):
         rows = {name: array[here.first : here.first + here.n_draws] for name, array in values.items()}
         if here.subject == block.subject_start:
             check_values(rows, chain=block.chain, start=block.start + here.first)
+            factor = None
+            if plan.population is not None and "omega" in rows:
+                factor = plan.population.factor_of(rows["omega"], here.n_draws)
         for scenario, wanted in by_scenario.items():
-            profiles = _profiles(plan, block, here, rows, scenario)
+            profiles = _profiles(plan, block, here, rows, factor, scenario)
             exposures = Exposures(disposition(*(profiles[name] for name in plan.parameters)), profiles)
             fu = profiles.get("fu", plan.fu)
             for position, regimen in wanted:
@@ -130,7 +134,9 @@ def _passes(plan: Plan, block: Block) -> Iterator[Pass]:
             yield Pass(first, size, subject, min(together, block.subject_stop - subject))
 
 
-def _profiles(plan: Plan, block: Block, here: Pass, rows: Values, scenario: int) -> dict[str, Floats]:
+def _profiles(
+    plan: Plan, block: Block, here: Pass, rows: Values, factor: list[list[Floats]] | None, scenario: int
+) -> dict[str, Floats]:
     """Parameters and covariates of a pass, (profile,) each, subject after subject."""
     setting = plan.scenarios[scenario]
     rows = {
@@ -149,7 +155,7 @@ def _profiles(plan: Plan, block: Block, here: Pass, rows: Values, scenario: int)
             n_subjects=here.n_subjects,
             scenario=setting.covariates,
             thetas={name: array for name, array in rows.items() if name != "omega"},
-            omega=rows.get("omega"),
+            factor=factor,
             covariates=plan.weight_names,
         )
         profiles = {name: array.reshape(-1) for name, array in made.items()}

@@ -255,6 +255,7 @@ class Population:
         scenario: Mapping[str, float] | None = None,
         thetas: Mapping[str, ArrayLike] | None = None,
         omega: ArrayLike | None = None,
+        factor: list[list[Floats]] | None = None,
         covariates: Collection[str] = (),
     ) -> dict[str, Floats]:
         """Draw virtual patients.
@@ -273,6 +274,7 @@ class Population:
             or the typical value of a parameter whose formula is a plain number (NONMEM's names are known). A name
             that is none of these is ignored; a parameter of another model, or one that has a formula, is refused
         omega : (n_draws, eta, eta) from a posterior, in the order of `etas`, replaces the population's
+        factor : `factor_of` such an omega, where many calls share it
         covariates : names of covariates to return although no formula uses them, such as the weight of a mg/kg dose
 
         Returns
@@ -297,8 +299,29 @@ class Population:
         """
         address = Address(seed, chain, draw_start, n_draws, subject_start, n_subjects)
         request = Request.sort(self, n_draws, scenario or {}, thetas or {}, covariates)
-        matrices = None if omega is None else np.asarray(omega, dtype=np.float64)
-        return simulate(self, address, request, matrices)
+        if factor is None:
+            factor = self.factor if omega is None else self.factor_of(omega, n_draws)
+        return simulate(self, address, request, factor)
+
+    def factor_of(self, omega: ArrayLike, n_draws: int) -> list[list[Floats]]:
+        """Lower triangular factors of a posterior's covariances, as `simulate` takes them.
+
+        Parameters
+        ----------
+        omega : (n_draws, eta, eta), in the order of `etas`
+
+        Raises
+        ------
+        InputError
+            Another shape, or a covariance that is not positive semidefinite.
+        """
+        matrices = np.asarray(omega, dtype=np.float64)
+        n = len(self.etas)
+        if matrices.shape != (n_draws, n, n):
+            etas = ", ".join(self.etas) or "(none)"
+            rule = f"it must be ({n_draws}, {n}, {n}): draws, and the etas {etas} twice"
+            raise InputError("omega", matrices.shape, rule, "Give the etas in the population's order.")
+        return cholesky(matrices, self.etas)
 
 
 def _optional(section: Section, key: str) -> Section | None:

@@ -19,7 +19,6 @@ from tdmx_dask.domain.distribution import Distribution
 from tdmx_dask.domain.expression import Expression
 from tdmx_dask.domain.parameters import PARAMETERS, canonical_names
 from tdmx_dask.domain.section import nearest
-from tdmx_dask.domain.variability import cholesky
 from tdmx_dask.errors import InputError
 from tdmx_dask.kernels.random import BLOCK, PURPOSE_ETA, normal_block, uniform_block
 
@@ -186,14 +185,13 @@ def _by_patient(covariates: Mapping[str, Covariate], request: Request) -> frozen
 
 
 def simulate(
-    population: Population, address: Address, request: Request, omega: Floats | None
+    population: Population, address: Address, request: Request, factor: list[list[Floats]]
 ) -> dict[str, Floats]:
     """Draw virtual patients; see `Population.simulate`."""
     plan = _Plan(population, request)
     shape = (address.n_subjects, address.n_draws)
     names = [*population.parameters, *plan.covariates, *(["fu"] if "fu" in plan.formulas else [])]
     result = {name: np.empty(shape) for name in names}
-    factor = _factor(population, omega, address.n_draws)
     constant, shared, personal = plan.split()
     normals = np.empty((BLOCK, len(population.etas)))
     with np.errstate(all="ignore"):
@@ -214,16 +212,6 @@ def simulate(
                 _fill(population.etas, rows, z, typical, tile)
     _check(result, address, plan)
     return result
-
-
-def _factor(population: Population, omega: Floats | None, n_draws: int) -> list[list[Floats]]:
-    if omega is None:
-        return population.factor
-    n = len(population.etas)
-    if omega.shape != (n_draws, n, n):
-        rule = f"it must be ({n_draws}, {n}, {n}): draws, and the etas {', '.join(population.etas) or '(none)'} twice"
-        raise InputError("omega", omega.shape, rule, "Give the etas in the population's order.")
-    return cholesky(np.asarray(omega, dtype=np.float64), population.etas)
 
 
 def _cut(values: Floats, draws: slice) -> Floats:
