@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from tdmx_dask.analysis.plan import Block, StoreAddress
 from tdmx_dask.domain.parameters import canonical_names
 from tdmx_dask.errors import InputError, SchemaError
+from tdmx_dask.store.columns import INDEX_COLUMNS
 from tdmx_dask.store.draws import open_draws
+from tdmx_dask.store.importing import draws_from_columns
 from tdmx_dask.store.schema import check_draws, standardise
+from tdmx_dask.store.slices import stored_at
 
 __all__ = ["Inputs", "LazySlice", "read_inputs"]
 
@@ -99,9 +102,7 @@ def read_inputs(draws: object) -> Inputs:
         The store cannot be read.
     """
     if isinstance(draws, str | PathLike):
-        opened = open_draws(Path(fspath(draws)))
-        address = StoreAddress(str(opened.attrs["store"]), str(opened.attrs["digest"]))
-        return replace(_of_dataset(opened), store=address)
+        draws = open_draws(Path(fspath(draws)))
     if isinstance(draws, xr.DataTree):
         if "posterior" not in draws.children:
             raise SchemaError("draws", list(draws.children), "a DataTree of draws has a group posterior", "")
@@ -119,6 +120,8 @@ def read_inputs(draws: object) -> Inputs:
 
 
 def _of_dataset(draws: xr.Dataset) -> Inputs:
+    path = stored_at(draws)  # None where a variable was changed since the store was opened
+    address = None if path is None else StoreAddress(str(path), str(draws.attrs["digest"]))
     draws = standardise(draws)
     check_draws(draws, values=False)
     variables: dict[str, Any] = {}
@@ -132,29 +135,31 @@ def _of_dataset(draws: xr.Dataset) -> Inputs:
         draws.attrs.get("sampling", "mcmc") == "mcmc",
         tuple(map(str, draws["scenario"].values)) if "scenario" in draws.dims else (),
         tuple(map(str, draws["eta"].values)) if "eta" in draws.coords else (),
-        None,
-        str(draws.attrs.get("digest", "")),
+        address,
+        "" if address is None else address.digest,
     )
 
 
 def _of_columns(columns: Any) -> Inputs:
-    """Columns of equal length, or (chain, draw) arrays: independent draws, unless there are several chains."""
-    given = {str(name): np.asarray(columns[name], dtype=np.float64) for name in columns}
-    if not given:
+    """Columns of equal length, or (chain, draw) arrays: independent draws, unless there are several chains.
+
+    Plain columns are taken as they are, in microseconds; columns that number chains or elements of vectors are sorted out
+    as those of a file are.
+    """
+    names = [str(name) for name in columns]
+    if not names:
         raise InputError("draws", "{}", "draws have at least one variable", "Give columns such as CL and Vc.")
-    aliases = canonical_names(given)
+    shapes = {np.shape(columns[name]) for name in names}
+    plain = all(name.isidentifier() and name.casefold() not in INDEX_COLUMNS for name in names)
+    if not plain or len(shapes) > 1 or len(next(iter(shapes))) not in (1, 2):
+        return _of_dataset(draws_from_columns(columns))
+    aliases = canonical_names(names)
     variables = {}
-    for name, array in given.items():
-        if array.ndim not in (1, 2):
-            raise SchemaError(
-                name, f"array of shape {array.shape}", "a column is (draw,) or (chain, draw)", ""
-            )
-        variables[aliases.get(name, name)] = np.ascontiguousarray(array if array.ndim == 2 else array[None])
-    shapes = {array.shape for array in variables.values()}
-    if len(shapes) > 1:
-        sizes = {name: array.shape for name, array in variables.items()}
-        raise SchemaError("draws", sizes, "all columns have the same length", "Check the source.")
-    n_chains, n_draws = shapes.pop()
+    for name in names:
+        array = np.ascontiguousarray(columns[name], dtype=np.float64)
+        variables[aliases.get(name, name)] = array if array.ndim == 2 else array[None]
+    (shape,) = shapes
+    n_chains, n_draws = shape if len(shape) == 2 else (1, *shape)
     if n_chains * n_draws == 0:
         raise SchemaError("draws", "empty", "there must be at least one draw", "Check the source.")
     return Inputs(variables, n_chains, n_draws, n_chains > 1)

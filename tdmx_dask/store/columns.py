@@ -26,13 +26,16 @@ from tdmx_dask.store.schema import (
 )
 from tdmx_dask.store.units import factor, same_unit
 
-__all__ = ["ARVIZ_NAMES", "Options", "build", "by_chain", "flatten", "gather"]
+__all__ = ["ARVIZ_NAMES", "INDEX_COLUMNS", "Options", "build", "by_chain", "flatten", "gather"]
 
 Variables = dict[str, xr.DataArray]
 Columns = Mapping[str, NDArray[Any]]
 
 _CHAIN = ("chain", ".chain", "chain__", "chain_id", "chain_")
 _DRAW = (".iteration", "iteration", "iter", "iter__", "draw", ".draw", "draw__", "draw_")  # the best first
+INDEX_COLUMNS = frozenset((*_CHAIN, *_DRAW))
+"""Names, in small letters, of columns that say where a row belongs."""
+
 _ELEMENT = re.compile(r"(?P<base>.+?)(\[(?P<comma>\d+(?:,\s*\d+)*)\]|\.(?P<dot>\d+(?:\.\d+)*)\.?)")
 
 # CmdStan's names of the sampler's columns -> (ArviZ's, dtype)
@@ -90,7 +93,7 @@ def by_chain(columns: Columns) -> tuple[dict[str, NDArray[Any]], bool]:
     lower = {name.casefold(): name for name in columns}
     chain_name = next((lower[each] for each in _CHAIN if each in lower), None)
     draw_name = next((lower[each] for each in _DRAW if each in lower), None)
-    rest = {name: values for name, values in columns.items() if name.casefold() not in (*_CHAIN, *_DRAW)}
+    rest = {name: values for name, values in columns.items() if name.casefold() not in INDEX_COLUMNS}
     n_rows = len(next(iter(columns.values()))) if columns else 0
     chain = columns[chain_name] if chain_name else np.zeros(n_rows)
     draw = columns[draw_name] if draw_name else np.arange(n_rows)

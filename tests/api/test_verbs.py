@@ -247,6 +247,26 @@ def test_pta__doses_in_mg_per_kg() -> None:
         tdmx.pta(columns(), "15 mg/kg q8h", "T>MIC >= 50%", mic=1)
 
 
+def test_pta__changed_draws_are_not_those_of_their_store(store: Path) -> None:
+    """Attributes survive arithmetic: a path among them must not bring the old values back."""
+    opened = tdmx.open_draws(store)
+    changed = opened.assign(CL=opened["CL"] * 2)
+    found = tdmx.critical_mic(changed, "2 g q24h ci", "AUC24/MIC >= 100", subjects=2)
+    np.testing.assert_allclose(
+        found * 2, tdmx.critical_mic(opened, "2 g q24h ci", "AUC24/MIC >= 100", subjects=2), rtol=1e-13
+    )
+    assert found.attrs["draws_digest"] == ""
+
+
+def test_pta__columns_may_number_chains() -> None:
+    rng = np.random.default_rng(1)
+    table = {"chain": np.repeat([1, 2], 500), "CL": rng.lognormal(1.6, 0.3, 1000), "Vc": np.full(1000, 30.0)}
+    found = tdmx.critical_mic(table, COUNTED, "T>MIC >= 50%")
+    assert found.sizes["chain"] == 2
+    plain = tdmx.critical_mic({name: table[name] for name in ("CL", "Vc")}, COUNTED, "T>MIC >= 50%")
+    np.testing.assert_array_equal(found.values.ravel(), plain.values.ravel())
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -254,7 +274,7 @@ def test_pta__doses_in_mg_per_kg() -> None:
         ({"draws": columns(3, Vc=math.inf)}, r"Vc\[chain=0, draw=0\]=inf"),
         ({"draws": columns(CL=-1.0)}, r"CL\[chain=0, draw=0\]=-1"),
         ({"draws": {"CL": [1.0]}}, "Vc"),
-        ({"draws": {"CL": [1.0], "Vc": [1.0, 2.0]}}, "same length"),
+        ({"draws": {"CL": [1.0], "Vc": [1.0, 2.0]}}, "Give all draws of each"),
         ({"draws": {"CL": [], "Vc": []}}, "at least one draw"),
         ({"draws": 7}, "draws=int"),
         ({"draws": "nowhere.zarr"}, "nowhere.zarr"),
