@@ -124,10 +124,10 @@ def _of_dataset(draws: xr.Dataset) -> Inputs:
     address = None if path is None else StoreAddress(str(path), str(draws.attrs["digest"]))
     draws = standardise(draws)
     check_draws(draws, values=False)
-    variables: dict[str, Any] = {}
-    for name, array in draws.data_vars.items():
-        loaded = isinstance(array.variable._data, np.ndarray)
-        variables[str(name)] = np.asarray(array.values) if loaded else array
+    loaded = all(isinstance(array.variable._data, np.ndarray) for array in draws.data_vars.values())
+    variables: dict[str, Any] = {
+        str(name): np.asarray(array.values) if loaded else array for name, array in draws.data_vars.items()
+    }
     return Inputs(
         variables,
         draws.sizes["chain"],
