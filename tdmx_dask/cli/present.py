@@ -193,5 +193,5 @@ def _print_interval(console: Console, result: xr.Dataset, rows: Sequence[Row], n
     level = float(result.attrs.get("interval_level", 0.95))
     bounds = [(_number(row["lower"]), _number(row["upper"])) for row in rows]
     widths = [upper - lower for lower, upper in bounds if lower is not None and upper is not None]
-    widest = f"; at most {100 * max(widths):.1f} points wide" if widths and name == "pta" else ""
+    widest = f"; at most {100 * max(*widths, 0.001):.1f} points wide" if widths and name == "pta" else ""
     console.print(f"{100 * level:g} % {_KINDS[kind]}{widest}.")
