@@ -375,6 +375,7 @@ def _provenance(question: Question) -> dict[str, Any]:
         "tdmx_version": __version__,
         "seed": str(plan.seed),
         "draws_digest": question.inputs.digest,
+        "sampling": "mcmc" if question.inputs.dependent else "independent",
         "model": plan.model,
         "fu_note": question.fu_note,
         **{name: json.dumps(value) for name, value in describe(plan).items()},
