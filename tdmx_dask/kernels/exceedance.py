@@ -14,7 +14,7 @@ safeguarded Halley steps in a bracket, so every row is solved, whatever its neig
 
 from __future__ import annotations
 
-from tdmx_dask.kernels.disposition import Array, namespace
+from tdmx_dask.kernels.disposition import TINY_RATE, Array, namespace
 from tdmx_dask.kernels.interval import IntervalProfile, cmin, total
 
 __all__ = ["exceeded"]
@@ -99,7 +99,7 @@ def _level(rate: Array, lacking: Array, fall: Array, span: float) -> Array:
     xp.negative(decay, out=decay)
     xp.exp(decay, out=decay)
     step = _halley_step(rate, lacking * decay)
-    fall = fall * decay
+    left = fall * decay
     # exp(-λ step) by its series: the step is short, or the row is solved again below
     move = rate * step
     size = xp.abs(move[0])
@@ -107,14 +107,13 @@ def _level(rate: Array, lacking: Array, fall: Array, span: float) -> Array:
     series -= 1.0
     series *= move
     series += 1.0
-    series *= fall
+    series *= left
     level = total(series)
     late = size > SHORT_STEP
     if late.any():
         rows = xp.nonzero(late)[0]
-        level[rows] = _finish(
-            rate[:, rows], lacking[:, rows], fall[:, rows], decay[:, rows], t[rows], step[rows], span
-        )
+        rate, lacking, fall = (xp.take(per_mode, rows, axis=1) for per_mode in (rate, lacking, fall))
+        level[rows] = _finish(rate, lacking, fall, t[rows] + step[rows], span)
     return level
 
 
@@ -155,34 +154,33 @@ def _halley_step(rate: Array, terms: Array) -> Array:
     f1 *= f1
     f1 *= 2.0
     f1 -= f2
+    f1 += TINY_RATE
     f /= f1
     return f
 
 
-def _finish(
-    rate: Array, lacking: Array, fall: Array, decay: Array, t: Array, step: Array, span: float
-) -> Array:
+def _finish(rate: Array, lacking: Array, fall: Array, trial: Array, span: float) -> Array:
     """The rows whose first step was long: Halley steps kept in a shrinking bracket, each row until its own step is short."""
     xp = namespace(rate)
-    level = xp.empty_like(t)
-    rows = xp.arange(t.shape[0])
-    low, high = xp.zeros_like(t), xp.full_like(t, span)
-    fall = fall / decay
-    above = total(lacking * decay) > 1.0
+    level = xp.empty_like(trial)
+    rows = xp.arange(trial.shape[0])
+    low, high = xp.zeros_like(trial), xp.full_like(trial, span)
     for _ in range(MAX_STEPS):
-        low, high = xp.where(above, t, low), xp.where(above, high, t)
-        trial = t + step
-        inside = (trial > low) & (trial < high)
-        t = xp.where(inside, trial, 0.5 * (low + high))
-        decay = xp.exp(-rate * t)
+        t = xp.where((trial > low) & (trial < high), trial, 0.5 * (low + high))
+        decay = xp.exp(rate * -t)
         terms = lacking * decay
-        above = total(terms) > 1.0
-        step = _halley_step(rate, terms)
-        done = ~((rate[0] * xp.abs(step) > SHORT_STEP) & (rate[0] * (high - low) > SHORT_STEP))
-        ended, go = xp.nonzero(done)[0], xp.nonzero(~done)[0]
-        level[rows[ended]] = total((fall * decay)[:, ended] * xp.exp(-(rate * step)[:, ended]))
+        excess = total(terms) - 1.0
+        low, high = xp.where(excess > 0.0, t, low), xp.where(excess > 0.0, high, t)
+        trial = t + _halley_step(rate, terms)
+        last = xp.minimum(xp.maximum(trial, low), high)
+        far = xp.maximum(rate[0] * xp.abs(last - t), 0.5 * xp.abs(excess))
+        done = ~((far > SHORT_STEP) & (rate[0] * (high - low) > SHORT_STEP))
+        ended = xp.nonzero(done)[0]
+        there = xp.exp(xp.take(rate, ended, axis=1) * -last[ended])
+        level[rows[ended]] = total(xp.take(fall, ended, axis=1) * there)
+        go = xp.nonzero(~done)[0]
         if go.shape[0] == 0:
             break
-        rows, t, step, above, low, high = rows[go], t[go], step[go], above[go], low[go], high[go]
-        rate, lacking, fall = rate[:, go], lacking[:, go], fall[:, go]
+        rows, trial, low, high = rows[go], trial[go], low[go], high[go]
+        rate, lacking, fall = (xp.take(per_mode, go, axis=1) for per_mode in (rate, lacking, fall))
     return level
