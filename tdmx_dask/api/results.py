@@ -53,11 +53,11 @@ def write_folder(result: StudyResult, folder: Path) -> None:
     write_csv(pta_rows(result.pta), folder / "pta.csv")
     figure = plot.pta(result.pta, isolates=result.study.distributions or None)
     plot.save(figure, folder / "pta")
-    figures = {"PTA against MIC": plot.svg_text(figure)}
+    figures = {"Probability of target attainment": plot.svg_text(figure)}
     if result.cfr is not None:
         digests["cfr"] = write_result(result.cfr, folder / "cfr.zarr")
         write_csv(cfr_rows(result.cfr), folder / "cfr.csv")
-        figures["CFR"] = plot.svg_text(plot.cfr(result.cfr))
+        figures["Cumulative fraction of response"] = plot.svg_text(plot.cfr(result.cfr))
     draws = simulated_draws(result.study)
     if draws is not None:
         digests["draws"] = write_draws(draws, folder / "draws.zarr")
