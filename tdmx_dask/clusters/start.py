@@ -118,6 +118,7 @@ def start_local(
             protocol="tcp://",
             dashboard_address=f"{LOOPBACK}:{_free_port(dashboard_port)}",
             silence_logs=50,
+            **({"preload": "tdmx_dask.clusters.interrupts"} if processes else {}),
         )
         return Cluster(Client(started), started)
     except (OSError, RuntimeError, TimeoutError) as error:

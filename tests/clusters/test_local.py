@@ -167,6 +167,42 @@ def test_cluster__an_unguarded_script_is_explained(tmp_path: Path) -> None:
     assert '__name__ == "__main__"' in done.stderr
 
 
+INTERRUPTED = """
+import sys
+import tdmx_dask as tdmx
+
+if __name__ == "__main__":
+    with tdmx.cluster("local", n_workers=2) as cluster:
+        tdmx.pta(
+            sys.argv[1], "1 g q8h inf 1h", "T>MIC >= 50%", mic=1, subjects=2_000_000, on=cluster,
+            progress=lambda done, total: print(done, flush=True),
+        )
+"""
+
+
+def test_pta__interrupt_is_answered_by_the_client_alone(store: Path, tmp_path: Path) -> None:
+    """Ctrl-C goes to the whole process group: one KeyboardInterrupt, no traceback of a worker, nothing left running."""
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED)
+    running = subprocess.Popen(
+        [sys.executable, script, store],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stdout is not None
+    while int(running.stdout.readline()) == 0:
+        pass
+    workers = psutil.Process(running.pid).children(recursive=True)
+    os.killpg(running.pid, signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert errors.count("Traceback (most recent call last)") == 1, errors
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
+
+
 def test_join__keeps_what_it_did_not_start(local: Cluster) -> None:
     with Client(local.client.scheduler.address, set_as_default=False) as other:
         tdmx.pta({"CL": [1.0], "Vc": [1.0]}, REGIMENS, TARGETS, mic=1, on=other)
