@@ -30,7 +30,8 @@ def posterior_bounds(x: Array, noise: Array, n_subjects: int, level: float) -> A
 
     Parameters
     ----------
-    x : (cell, draw), estimate of p in [0, 1]: the mean response of ``n_subjects`` subjects
+    x : (cell, draw), estimate of p in [0, 1]: the mean response of ``n_subjects`` subjects; more than
+        ``2 / (1 - level)`` draws
     noise : (cell, draw), unbiased estimate of the variance of ``x`` given its draw
     n_subjects : per draw, at least 2
     level : of the interval, in (0, 1)
@@ -55,10 +56,10 @@ def posterior_bounds(x: Array, noise: Array, n_subjects: int, level: float) -> A
     mu_raw, tau_raw = probit_normal(inner, np.maximum(raw, within / n_draws))
     mapped = _map(_quantiles(x, tail), fitted, n_subjects, lambda z: mu + tau * (z - mu_raw) / tau_raw)
     blend = _ramp((within / np.maximum(raw, within) - _MAP_BELOW) / (_FIT_ABOVE - _MAP_BELOW))
-    result = blend * fitted + (1 - blend) * mapped
-    result[0] = np.minimum(result[0], mean)
-    result[1] = np.maximum(result[1], mean)
-    return np.asarray(np.clip(result, 0.0, 1.0), dtype=np.float64)
+    result: Array = blend * fitted + (1 - blend) * mapped
+    result[0] = np.clip(result[0], 0.0, mean)
+    result[1] = np.clip(result[1], mean, 1.0)
+    return result
 
 
 def _map(observed: Array, fitted: Array, n_subjects: int, shrink: Callable[[Array], Array]) -> Array:
@@ -71,7 +72,8 @@ def _map(observed: Array, fitted: Array, n_subjects: int, shrink: Callable[[Arra
     # that a higher level never gives a narrower interval).
     edge = _ramp(1 - n_subjects * np.minimum(observed, 1 - observed))
     side = np.array([[-1.0], [1.0]])
-    return np.asarray(mapped + side * edge * np.maximum(side * (fitted - mapped), 0.0), dtype=np.float64)
+    widened: Array = mapped + side * edge * np.maximum(side * (fitted - mapped), 0.0)
+    return widened
 
 
 def _ramp(t: Array) -> Array:
@@ -144,10 +146,9 @@ def _quantiles(x: Array, tail: Array) -> Array:
     So many order statistics that one more draw falls between them at exactly the nominal rate, whatever the
     distribution (Weibull 1939; type 6 of Hyndman and Fan 1996, Am Stat 50:361).
     """
-    n = x.shape[1]
-    position = np.clip(tail[:, 0] * (n + 1) - 1, 0, n - 1)
-    low = np.minimum(position.astype(np.intp), n - 2)
+    position = tail[:, 0] * (x.shape[1] + 1) - 1
+    low = position.astype(np.intp)
     weight = (position - low)[:, None]
-    part = np.partition(x, np.unique([low, low + 1]), axis=1)
+    part = np.partition(x, np.concatenate([low, low + 1]), axis=1)
     result: Array = (1 - weight) * part[:, low].T + weight * part[:, low + 1].T
     return result

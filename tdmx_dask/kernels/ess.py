@@ -124,4 +124,5 @@ def _geyer(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
     rows = np.arange(correlation.shape[0])
     last = even[rows, np.minimum(n_kept, n_pairs - 1)]
     tail = np.where((n_kept > 0) & (n_kept < n_pairs), np.maximum(last, 0.0), 0.0)
-    return np.asarray(2.0 * kept - 1.0 + tail, dtype=np.float64)
+    time: NDArray[np.float64] = 2.0 * kept - 1.0 + tail
+    return time

@@ -234,17 +234,21 @@ def _weights(counts: NDArray[Any], weight: ArrayLike) -> Array:
 
 
 def _score(fraction: Array, size: Array, level: float) -> tuple[Array, Array]:
-    """Wilson's interval; exactly 0 or 1 where none or all attained."""
+    """Wilson's interval; exactly 0 or 1 where none or all attained.
+
+    The product of the quadratic's roots is fraction**2 / scale (and so for the shares that failed): each bound is
+    taken from the other one, which does not cancel.
+    """
     from scipy.special import ndtri
 
     z2 = float(ndtri(0.5 + 0.5 * _check_level(level))) ** 2
     size = np.where(size > 0, size, np.nan)
+    scale = 1 + z2 / size
     centre = fraction + z2 / (2 * size)
     half = np.sqrt(z2 * (fraction * (1 - fraction) + z2 / (4 * size)) / size)
-    scale = 1 + z2 / size
-    lower = np.where(fraction == 0, 0.0 * scale, (centre - half) / scale)
-    upper = np.where(fraction == 1, 1.0 + 0.0 * scale, (centre + half) / scale)
-    return np.clip(lower, 0.0, 1.0), np.clip(upper, 0.0, 1.0)
+    lower = fraction**2 / (centre + half)
+    upper = 1 - (1 - fraction) ** 2 / (scale - centre + half)
+    return lower, upper
 
 
 def _blocks(counts: NDArray[Any], weight: Array, n_subjects: int) -> Iterator[tuple[Array, Array]]:

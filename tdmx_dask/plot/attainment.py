@@ -59,10 +59,10 @@ def pta(
     Examples
     --------
     >>> import xarray as xr
-    >>> share = [[[[1.0, 0.97, 0.62]]]]
     >>> dims = ("scenario", "regimen", "target", "mic")
-    >>> labels = {"scenario": ["adult"], "regimen": ["1 g q8h"], "target": ["fT>MIC >= 50%"], "mic": [1, 2,
-    4]} >>> figure = pta(xr.Dataset({"pta": (dims, share)}, coords=labels)) >>> figure.axes[0].get_xlabel()
+    >>> labels = {"regimen": ["1 g q8h"], "target": ["fT>MIC >= 50%"], "mic": [1, 2, 4]}
+    >>> result = xr.Dataset({"pta": (dims, [[[[1.0, 0.97, 0.62]]]])}, coords=labels)
+    >>> pta(result).axes[0].get_xlabel()
     'MIC (mg/L)'
     """
     full = select(result, "mic", target=target, scenario=scenario)

@@ -53,7 +53,7 @@ def direct(x: NDArray[np.float64]) -> float:
 
 
 @pytest.mark.parametrize("rho", [-0.6, 0.0, 0.3, 0.9, 0.99])
-@pytest.mark.parametrize("shape", [(4, 500, 3), (1, 333, 2), (3, 20, 2), (2, 8, 2)])
+@pytest.mark.parametrize("shape", [(4, 500, 3), (1, 333, 2), (3, 28, 2), (2, 8, 2), (2, 46, 1), (1, 9, 1)])
 def test_ess_mean__equals_a_direct_implementation(rho: float, shape: tuple[int, int, int]) -> None:
     x = autoregressive(rho, shape, seed=17) + np.arange(shape[2])
     np.testing.assert_allclose(ess_mean(x), [direct(x[:, :, cell]) for cell in range(shape[2])], rtol=1e-9)
@@ -125,8 +125,11 @@ def test_ess_mean__refuses_what_has_no_draws() -> None:
         InputError, match=r"x=array of shape \(5,\): dimensions are \(chain, draw, \.\.\.cells\)"
     ):
         ess_mean(np.zeros(5))
-    with pytest.raises(InputError, match=r"x=array of shape \(4, 0, 2\)"):
-        ess_mean(np.zeros((4, 0, 2)))
+    for shape in ((4, 0, 2), (0, 4, 2)):
+        with pytest.raises(
+            InputError, match=r"cells\)\. Reshape draws of one chain to \(1, draw, \.\.\.\)\.$"
+        ):
+            ess_mean(np.zeros(shape))
 
 
 def test_ess_mean__shapes_of_the_cells() -> None:
@@ -155,10 +158,27 @@ def test_ess_mean__free_of_scale_shift_and_order_of_chains(scale: float, shift: 
 
 @given(n=st.integers(1, 100_000))
 @settings(max_examples=100)
-def test_fast_length__is_smooth_and_enough(n: int) -> None:
-    size = _fast_length(n)
-    assert n <= size < 2 * n + 1
+def test_fast_length__is_the_smallest_smooth_number(n: int) -> None:
+    assert _fast_length(n) == next(size for size in range(n, 2 * n + 1) if smooth(size))
+
+
+def test_fast_length__of_small_numbers() -> None:
+    assert [_fast_length(n) for n in (1, 2, 7, 11, 13, 27, 45, 121, 241)] == [
+        1,
+        2,
+        8,
+        12,
+        15,
+        27,
+        45,
+        125,
+        243,
+    ]
+
+
+def smooth(n: int) -> bool:
+    """No prime factor beyond 5."""
     for prime in (2, 3, 5):
-        while size % prime == 0:
-            size //= prime
-    assert size == 1
+        while n % prime == 0:
+            n //= prime
+    return n == 1

@@ -95,7 +95,9 @@ def test_wilson__edges() -> None:
 
 
 def test_wilson__refuses_a_count_above_its_total() -> None:
-    with pytest.raises(InputError, match=r"n_attained=11: must lie within 0\.\.n_simulated\. Give the total"):
+    with pytest.raises(
+        InputError, match=r"^n_attained=11: must lie within 0\.\.n_simulated\. Give the total as"
+    ):
         wilson([3, 11], 10, LEVEL)
     with pytest.raises(InputError, match="n_attained=-1"):
         wilson(-1, 10, LEVEL)
@@ -105,7 +107,7 @@ def test_wilson__refuses_a_count_above_its_total() -> None:
 def test_level__must_be_a_fraction(level: float) -> None:
     with pytest.raises(InputError, match=f"level={level}: must lie strictly between 0 and 1"):
         wilson(1, 2, level)
-    with pytest.raises(InputError, match="must lie strictly between 0 and 1"):
+    with pytest.raises(InputError, match=r"between 0 and 1\. Give 0\.95 for a 95 % interval\.$"):
         credible(np.zeros((200, 1), dtype=np.int64), 10, level)
 
 
@@ -333,8 +335,11 @@ def test_credible_weighted__refuses_wrong_weights() -> None:
         credible_weighted(counts, [0.5, 0.5], 5, LEVEL)
     with pytest.raises(InputError, match="weights are at least 0 and sum to at most 1"):
         two_level_mcse_weighted(counts, [0.5, -0.1, 0.6], 5)
-    with pytest.raises(InputError, match="weights are at least 0 and sum to at most 1"):
+    with pytest.raises(
+        InputError, match=r"^weight=\[0\.5, 0\.5, 0\.5\]: weights are at least 0 and sum to at most 1"
+    ):
         credible_weighted(counts, [0.5, 0.5, 0.5], 5, LEVEL)
+    two_level_mcse_weighted(counts, [0.2, 0.3, 0.5], 5)  # a sum of exactly 1 is right
 
 
 # ----------------------------------------------------------------------------------- Monte-Carlo error
@@ -344,6 +349,7 @@ def test_two_level_mcse__by_hand() -> None:
     # Shares 0.25, 0.5, 1 of 4 subjects: sqrt(0.1875 / 3 + 0.25 / 3 + 0) / 3.
     expected = math.sqrt(0.1875 / 3 + 0.25 / 3) / 3
     assert two_level_mcse(np.array([1, 2, 4]), 4) == pytest.approx(expected, rel=1e-12)
+    assert two_level_mcse(np.array([1, 2, 0]), 2) == pytest.approx(0.5 / 3, rel=1e-12)
     assert np.isnan(two_level_mcse(np.array([[1], [0]]), 1)).all()
     assert two_level_mcse(np.zeros((5, 2, 0), dtype=np.int64), 4).shape == (2, 0)
 
@@ -388,6 +394,29 @@ def test_clustered__grows_as_effective_draws_fall() -> None:
     few = clustered(counts, 10, LEVEL, 40.0)
     assert np.all(few[1][:2] - few[0][:2] > 2.5 * (many[1] - many[0])[:2])
     assert np.isnan(many[0][2])
+
+
+def test_clustered__by_hand() -> None:
+    # Shares 0.25, 0.5, 0.75: variance 0.0625; at 2.5 effective draws the standard error is sqrt(0.025), and the
+    # sample size with that binomial variance 0.25 / 0.025 = 10.
+    counts = np.array([[1, 4], [2, 4], [3, 4]])
+    lower, upper = clustered(counts.reshape(3, 2, 1), 4, LEVEL, 2.5)
+    assert lower.shape == upper.shape == (2, 1)
+    np.testing.assert_allclose([lower[0, 0], upper[0, 0]], wilson(5, 10, LEVEL), rtol=1e-12)
+    np.testing.assert_allclose([lower[1, 0], upper[1, 0]], wilson(10, 10, LEVEL), rtol=1e-12)
+    assert np.isnan(clustered(counts[:1], 4, LEVEL, 1)).all()
+    two = clustered(counts[:2], 4, LEVEL, 2)
+    np.testing.assert_allclose([two[0][0], two[1][0]], wilson(3, 8, LEVEL), rtol=1e-12)
+
+
+def test_clustered__same_for_any_number_of_cells_at_once() -> None:
+    counts = np.random.default_rng(34).binomial(8, np.linspace(0.1, 0.9, 150), (2000, 150))
+    whole = clustered(counts, 8, LEVEL, 2000.0)
+    for cell in (0, 64, 65, 149):
+        alone = clustered(counts[:, cell], 8, LEVEL, 2000.0)
+        np.testing.assert_allclose([whole[0][cell], whole[1][cell]], alone, rtol=1e-12)
+    errors = two_level_mcse(counts, 8)
+    np.testing.assert_allclose(errors[[3, 70]], [float(two_level_mcse(counts[:, c], 8)) for c in (3, 70)])
 
 
 def test_clustered__one_subject_is_wilson() -> None:
