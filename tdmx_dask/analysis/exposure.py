@@ -6,7 +6,7 @@ alone, to the bit where the ratio is a power of two). Everything else is a cours
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,7 +25,28 @@ from tdmx_dask.kernels.exceedance import exceeded
 __all__ = ["Exposures", "Need", "critical_mic_of", "need", "single_targets"]
 
 Floats = NDArray[np.float64]
+Functional = Literal["exceeded", "auc", "cmax", "cmin", "at"]
+
 DAY = 24.0
+
+_FUNCTIONAL: dict[str, Functional] = {
+    "T>MIC": "exceeded",
+    "AUC": "auc",
+    "AUC24": "auc",
+    "Cmax": "cmax",
+    "Cmin": "cmin",
+    "C": "at",
+}
+_OF_COURSE: dict[Functional, Callable[[courses.Course], Floats]] = {
+    "auc": courses.course_auc,
+    "cmax": courses.course_cmax,
+    "cmin": courses.course_cmin,
+}
+_OF_INTERVAL: dict[Functional, Callable[[intervals.IntervalProfile], Floats]] = {
+    "auc": intervals.auc,
+    "cmax": intervals.cmax,
+    "cmin": intervals.cmin,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +63,7 @@ class Need:
     weight : covariate by which mg/kg is multiplied; empty for mg
     """
 
-    functional: Literal["exceeded", "auc", "cmax", "cmin", "at"]
+    functional: Functional
     fraction: float
     regular: tuple[float, float, int] | None
     events: tuple[DoseEvent, ...]
@@ -79,7 +100,7 @@ def need(regimen: Regimen, target: Target) -> Need:
     InputError
         The window does not go with the regimen, or an AUC24 before steady state is asked of a window that is not 24 h long.
     """
-    functional: Literal["exceeded", "auc", "cmax", "cmin", "at"]
+    functional = _FUNCTIONAL[target.index]
     if target.index == "C":
         assert target.time is not None  # noqa: S101  checked by Target
         if target.time == 0:
@@ -87,13 +108,8 @@ def need(regimen: Regimen, target: Target) -> Need:
                 "time", "0 h", "a concentration is asked for after the first dose", "Give a later time."
             )
         events = regimen.events(target.time)
-        return Need("at", 0.0, None, events, (0.0, target.time), None, 1.0, _weight(regimen, events))
-    fraction = 0.0
-    if target.index == "T>MIC":
-        assert target.lower is not None  # noqa: S101  checked by Target
-        functional, fraction = "exceeded", target.lower
-    else:
-        functional = {"AUC": "auc", "AUC24": "auc", "Cmax": "cmax", "Cmin": "cmin"}[target.index]  # type: ignore[assignment]
+        return Need(functional, 0.0, None, events, (0.0, target.time), None, 1.0, _weight(regimen, events))
+    fraction = target.lower if target.index == "T>MIC" and target.lower is not None else 0.0
     span = target.window.span(regimen)
     factor = 1.0
     if target.index == "AUC24":
@@ -183,21 +199,24 @@ class Exposures:
         return scaled
 
     def _solve(self, wanted: Need) -> Floats:
+        found: Floats
         if wanted.functional == "at":
-            return courses.course_at(self._modes, self._inputs(wanted), wanted.window[1])  # type: ignore[no-any-return]
+            found = courses.course_at(self._modes, self._inputs(wanted), wanted.window[1])
+            return found
         key = (wanted.regular, wanted.events, wanted.window, wanted.cycle, wanted.weight)
         profile = self._profiles.get(key)
         if profile is None:
             profile = self._profiles[key] = self._profile(wanted)
         if isinstance(profile, courses.Course):
             if wanted.functional == "exceeded":
-                return course_exceeded(profile, wanted.fraction)  # type: ignore[no-any-return]
-            of_course = {"auc": courses.course_auc, "cmax": courses.course_cmax, "cmin": courses.course_cmin}
-            return of_course[wanted.functional](profile)  # type: ignore[no-any-return]
-        if wanted.functional == "exceeded":
-            return exceeded(profile, wanted.fraction)  # type: ignore[no-any-return]
-        of_interval = {"auc": intervals.auc, "cmax": intervals.cmax, "cmin": intervals.cmin}
-        return of_interval[wanted.functional](profile)  # type: ignore[no-any-return]
+                found = course_exceeded(profile, wanted.fraction)
+            else:
+                found = _OF_COURSE[wanted.functional](profile)
+        elif wanted.functional == "exceeded":
+            found = exceeded(profile, wanted.fraction)
+        else:
+            found = _OF_INTERVAL[wanted.functional](profile)
+        return found
 
     def _profile(self, wanted: Need) -> intervals.IntervalProfile | courses.Course:
         if wanted.regular is not None:

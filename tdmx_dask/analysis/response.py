@@ -50,13 +50,11 @@ def cfr_of(pta: xr.Dataset, distributions: Sequence[MICDistribution], level: flo
     found = {name: np.full(shape, np.nan) for name in ("cfr", "lower", "upper", "mcse")}
     attained = pta["pta"].values[pairs]  # (pair, target, mic)
     found["cfr"][pairs] = attained @ weights.T
-    n_mic = attained.shape[-1]
     by_draw = pta["attained_by_draw"].values if "attained_by_draw" in pta else None
     for i, weight in enumerate(weights):
         lower, upper, mcse = _interval(pta, attained, by_draw, weight, kind, level)
         for name, values in (("lower", lower), ("upper", upper), ("mcse", mcse)):
             found[name][(*pairs, slice(None), i)] = values
-    assert n_mic == weights.shape[1]  # noqa: S101
     dims = ("scenario", "regimen", "target", "organism")
     about = {
         "cfr": "cumulative fraction of response",

@@ -146,16 +146,6 @@ def label_pta(
     -------
     Dataset with dims (scenario, regimen, target, mic)
     """
-    shape = (len(plan.scenarios), len(plan.regimens), len(plan.targets), len(plan.mic))
-    rows = tuple(np.array(plan.pairs).T)
-
-    def grid(values: NDArray[Any], fill: float) -> NDArray[Any]:
-        if plan.n_profiles and len(plan.pairs) == shape[0] * shape[1]:
-            return values.reshape(shape[0], shape[1], *values.shape[1:])
-        out = np.full((*shape[:2], *values.shape[1:]), fill, dtype=values.dtype)
-        out[rows] = values
-        return out
-
     breakpoint_ = breakpoint_of(summary.pta, plan.mic, breakpoint_level)
     breakpoint_[:, [not each for each in has_mic]] = np.nan
     simulated = np.full((len(plan.pairs), len(plan.targets)), plan.n_profiles, dtype=np.int64)
@@ -163,25 +153,19 @@ def label_pta(
     kind = {"credible": "credible interval over draws", "monte_carlo": "Monte-Carlo interval"}.get(
         summary.kind, "none"
     )
+    level = {"level": breakpoint_level}
     variables: dict[str, Any] = {
-        "pta": (dims, grid(summary.pta, np.nan), _about("probability of target attainment")),
-        "lower": (dims, grid(summary.lower, np.nan), _about(f"lower bound, {kind}")),
-        "upper": (dims, grid(summary.upper, np.nan), _about(f"upper bound, {kind}")),
-        "mcse": (dims, grid(summary.mcse, np.nan), _about("Monte-Carlo standard error")),
-        "n_attained": (dims, grid(summary.n_attained, 0), _about("profiles that attain the target")),
-        "n_simulated": (dims[:3], grid(simulated, 0), _about("profiles simulated")),
-        "breakpoint": (
-            dims[:3],
-            grid(breakpoint_, np.nan),
-            {**_about("PK/PD breakpoint", "mg/L"), "level": breakpoint_level},
-        ),
+        "pta": (dims, _grid(plan, summary.pta), _about("probability of target attainment")),
+        "lower": (dims, _grid(plan, summary.lower), _about(f"lower bound, {kind}")),
+        "upper": (dims, _grid(plan, summary.upper), _about(f"upper bound, {kind}")),
+        "mcse": (dims, _grid(plan, summary.mcse), _about("Monte-Carlo standard error")),
+        "n_attained": (dims, _grid(plan, summary.n_attained), _about("profiles that attain the target")),
+        "n_simulated": (dims[:3], _grid(plan, simulated), _about("profiles simulated")),
+        "breakpoint": (dims[:3], _grid(plan, breakpoint_), _about("PK/PD breakpoint", "mg/L") | level),
     }
     if by_draw is not None:
-        variables["attained_by_draw"] = (
-            ("pair", *dims[2:], "chain", "draw"),
-            by_draw,
-            _about("subjects that attain the target, by draw"),
-        )
+        about = _about("subjects that attain the target, by draw")
+        variables["attained_by_draw"] = (("pair", *dims[2:], "chain", "draw"), by_draw, about)
     coords: dict[str, Any] = {
         **plan_labels(plan),
         "mic": (
@@ -208,6 +192,14 @@ def label_pta(
     return result
 
 
+def _grid(plan: Plan, values: NDArray[Any]) -> NDArray[Any]:
+    """From (pair, …) to (scenario, regimen, …); NaN, or 0 for integers, where a pair is not asked for."""
+    empty = np.nan if values.dtype.kind == "f" else 0
+    out = np.full((len(plan.scenarios), len(plan.regimens), *values.shape[1:]), empty, dtype=values.dtype)
+    out[tuple(np.array(plan.pairs).T)] = values
+    return out
+
+
 def plan_labels(plan: Plan) -> dict[str, NDArray[np.object_]]:
     """Labels of scenario, regimen and target; objects, which Zarr stores as texts of any length."""
     labels = {
@@ -218,5 +210,5 @@ def plan_labels(plan: Plan) -> dict[str, NDArray[np.object_]]:
     return {name: np.array(each, dtype=object) for name, each in labels.items()}
 
 
-def _about(long_name: str, units: str = "1") -> dict[str, str]:
+def _about(long_name: str, units: str = "1") -> dict[str, Any]:
     return {"long_name": long_name, "units": units}
