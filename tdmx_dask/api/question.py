@@ -69,30 +69,8 @@ def ask(
     per_draw: bool | None = None,
 ) -> Question:
     """Check the arguments of a verb and make a plan of them."""
-    if isinstance(draws, Population):
-        population, inputs = draws, _patients(n, subjects)
-    else:
-        if n is not None:
-            raise InputError(
-                "n", n, "the number of virtual patients goes with a population", "Use subjects= here."
-            )
-        inputs = read_inputs(draws)
     subjects = whole("subjects", subjects, "the number of virtual patients a draw")
-    if population is None and inputs.variables and ("omega" in inputs.variables) and subjects > 1:
-        population = _population_of(inputs)
-    if population is None and subjects > 1:
-        raise InputError(
-            "subjects",
-            subjects,
-            "virtual patients need their variability: the draws have no omega, and no population is given",
-            "Give population=, or draws with omega (chain, draw, eta, eta2).",
-        )
-    if "omega" in inputs.variables and population is None:
-        warnings.warn(
-            "subjects=1: the draws carry omega, but PTA is that of typical patients. Set subjects= for a population.",
-            TdmxWarning,
-            stacklevel=3,
-        )
+    inputs, population = _profiles_of(draws, population, subjects, n)
     settings, wanted, pairs = _design(inputs, population, regimens, scenarios, design)
     parsed = read_targets(targets, window)
     grid = read_mic(mic, parsed)
@@ -183,15 +161,41 @@ def read_mic(given: object, targets: tuple[Target | AllOf, ...]) -> tuple[float,
     return tuple(sorted(found))
 
 
-def _patients(n: int | None, subjects: object) -> Inputs:
-    if subjects != 1:
+def _profiles_of(
+    draws: object, population: Population | None, subjects: int, n: int | None
+) -> tuple[Inputs, Population | None]:
+    """Where profiles come from: a population alone, draws alone, or draws and the population that they describe."""
+    if isinstance(draws, Population):
+        if population is not None or subjects != 1:
+            raise InputError(
+                "subjects" if population is None else "population",
+                subjects if population is None else population.name,
+                "a population given as draws has one level: each draw is a virtual patient of it",
+                "Use n= for more of them.",
+            )
+        number = whole("n", N_PATIENTS if n is None else n, "the number of virtual patients")
+        return Inputs({}, 1, number, False), draws
+    if n is not None:
+        raise InputError(
+            "n", n, "the number of virtual patients goes with a population", "Use subjects= here."
+        )
+    inputs = read_inputs(draws)
+    if population is None and "omega" in inputs.variables:
+        if subjects > 1:
+            return inputs, _population_of(inputs)
+        warnings.warn(
+            "subjects=1: the draws carry omega, but PTA is that of typical patients. Set subjects= for a population.",
+            TdmxWarning,
+            stacklevel=4,
+        )
+    elif population is None and subjects > 1:
         raise InputError(
             "subjects",
             subjects,
-            "a population without draws has one level: each draw is a patient",
-            "Use n= instead.",
+            "virtual patients need their variability: the draws have no omega, and no population is given",
+            "Give population=, or draws with omega (chain, draw, eta, eta2).",
         )
-    return Inputs({}, 1, whole("n", N_PATIENTS if n is None else n, "the number of virtual patients"), False)
+    return inputs, population
 
 
 def seed_number(seed: object) -> int:
