@@ -173,7 +173,7 @@ def _finish(rate: Array, lacking: Array, fall: Array, trial: Array, span: float)
         low, high = xp.where(excess > 0.0, t, low), xp.where(excess > 0.0, high, t)
         trial = t + _halley_step(rate, terms)
         last = xp.minimum(xp.maximum(trial, low), high)
-        far = xp.maximum(rate[0] * xp.abs(last - t), 0.5 * xp.abs(excess))
+        far = xp.maximum(rate[0] * xp.abs(trial - t), 0.5 * xp.abs(excess))
         done = ~((far > SHORT_STEP) & (rate[0] * (high - low) > SHORT_STEP))
         ended = xp.nonzero(done)[0]
         there = xp.exp(xp.take(rate, ended, axis=1) * -last[ended])
