@@ -117,4 +117,4 @@ def _times(branches: Branches, knots_of: Sequence[Array], parts: Array) -> Array
         n = knot.shape[0] - 1
         t[i] -= branches.sign[i] * summed(parts[chord : chord + n])
         chord += n
-    return t
+    return xp.minimum(xp.maximum(t, branches.start), branches.end)

@@ -78,12 +78,13 @@ def course_exceeded(profile: Course, fraction: float) -> Array:
     (profile,), mg/L; NaN where a parameter is NaN. Where a range of levels is exceeded for just this time, its upper end.
     """
     xp = namespace(profile.rate)
-    pieces = [piece for piece in monotone_pieces(profile) if (piece.end > piece.start).any()]
+    pieces = monotone_pieces(profile)
+    pieces = [piece for piece in pieces if (piece.end > piece.start).any()] or pieces[:1]
     lowest, highest = pieces[0].first, pieces[0].first
     for piece in pieces:
         lowest = xp.minimum(lowest, xp.minimum(piece.first, piece.last))
         highest = xp.maximum(highest, xp.maximum(piece.first, piece.last))
-    if fraction == 1.0:
+    if fraction == 1.0 or lowest.shape[0] == 0:
         return lowest + 0.0
     window = sum(segment.length for segment in profile.segments)
     wanted = fraction * window * LESS

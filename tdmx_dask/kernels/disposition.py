@@ -151,7 +151,7 @@ def _three(CL: Array, Vc: Array, Q1: Array, Vp1: Array, Q2: Array, Vp2: Array) -
     mixed = k10 * out_of_centre
     share[0] = (from_middle * from_slow + mixed) / xp.maximum((fast - middle) * (fast - slow), TINY_RATE)
     share[2] = (from_fast * from_middle + mixed) / xp.maximum((fast - slow) * (middle - slow), TINY_RATE)
-    share[2] *= slow > TINY_RATE  # a compartment without flow holds nothing
+    share[2] *= slow > TINY_RATE  # a compartment without flow takes nothing
     xp.minimum(xp.maximum(share, 0.0, out=share), 1.0, out=share)
-    share[1] = 1.0 - share[0] - share[2]
+    share[1] = (1.0 - share[0] - share[2]) * (middle > TINY_RATE)
     return Modes(rate, share, 1.0 / CL)
