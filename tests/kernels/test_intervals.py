@@ -397,16 +397,16 @@ def test_clustered__grows_as_effective_draws_fall() -> None:
 
 
 def test_clustered__by_hand() -> None:
-    # Shares 0.25, 0.5, 0.75: variance 0.0625; at 2.5 effective draws the standard error is sqrt(0.025), and the
-    # sample size with that binomial variance 0.25 / 0.025 = 10.
-    counts = np.array([[1, 4], [2, 4], [3, 4]])
-    lower, upper = clustered(counts.reshape(3, 2, 1), 4, LEVEL, 2.5)
+    # Shares 0.25, 0.5, 0.75: variance 0.0625; at 2 effective draws the squared standard error is 0.03125, and the
+    # sample size with that binomial variance 0.25 / 0.03125 = 8. All attained: at most 2 draws of 8 subjects.
+    counts = np.array([[2, 8], [4, 8], [6, 8]])
+    lower, upper = clustered(counts.reshape(3, 2, 1), 8, LEVEL, 2)
     assert lower.shape == upper.shape == (2, 1)
-    np.testing.assert_allclose([lower[0, 0], upper[0, 0]], wilson(5, 10, LEVEL), rtol=1e-12)
-    np.testing.assert_allclose([lower[1, 0], upper[1, 0]], wilson(10, 10, LEVEL), rtol=1e-12)
-    assert np.isnan(clustered(counts[:1], 4, LEVEL, 1)).all()
-    two = clustered(counts[:2], 4, LEVEL, 2)
-    np.testing.assert_allclose([two[0][0], two[1][0]], wilson(3, 8, LEVEL), rtol=1e-12)
+    np.testing.assert_allclose([lower[0, 0], upper[0, 0]], wilson(4, 8, LEVEL), rtol=1e-12)
+    np.testing.assert_allclose([lower[1, 0], upper[1, 0]], wilson(16, 16, LEVEL), rtol=1e-12)
+    two = clustered(counts[:2], 8, LEVEL, 2)  # shares 0.25, 0.5: 0.234375 / 0.015625
+    np.testing.assert_allclose([two[0][0], two[1][0]], wilson(0.375 * 15, 15, LEVEL), rtol=1e-12)
+    assert np.isnan(clustered(counts[:1], 8, LEVEL, 1)).all()
 
 
 def test_clustered__same_for_any_number_of_cells_at_once() -> None:
