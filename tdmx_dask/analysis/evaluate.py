@@ -31,7 +31,9 @@ class Pass(NamedTuple):
     n_subjects: int
 
 
-def count_block(plan: Plan, block: Block, values: Values | None = None) -> NDArray[np.integer]:
+def count_block(
+    plan: Plan, block: Block, values: Values | None = None, *, rows: int = ROWS
+) -> NDArray[np.integer]:
     """Count attainment in a block.
 
     Parameters
@@ -40,6 +42,7 @@ def count_block(plan: Plan, block: Block, values: Values | None = None) -> NDArr
     block : chain, draws and subjects
     values : variable -> (draw, …) for the block's draws; None where the task reads them from the plan's store, or
         where the population alone makes the profiles
+    rows : profiles of a pass; a matter of speed alone
 
     Returns
     -------
@@ -64,26 +67,30 @@ def count_block(plan: Plan, block: Block, values: Values | None = None) -> NDArr
         for i, level in enumerate(plan.mic):
             part[i] += np.add.reduce((per_subject >= level).view(np.uint8), axis=0, dtype=np.uint8)
 
-    _each_pass(plan, block, values, add)
+    _each_pass(plan, block, values, add, rows)
     return counts
 
 
-def critical_block(plan: Plan, block: Block, values: Values | None = None) -> Floats:
+def critical_block(plan: Plan, block: Block, values: Values | None = None, *, rows: int = ROWS) -> Floats:
     """Critical MICs of a block; (pair, target, draw, subject), mg/L."""
     n_subjects = block.subject_stop - block.subject_start
     critical = np.empty((len(plan.pairs), len(plan.targets), block.stop - block.start, n_subjects))
 
     def put(pair: int, target: int, here: Pass, found: Floats) -> None:
         subject = here.subject - block.subject_start
-        rows = critical[pair, target, here.first : here.first + here.n_draws]
-        rows[:, subject : subject + here.n_subjects] = found.reshape(here.n_subjects, here.n_draws).T
+        draws = critical[pair, target, here.first : here.first + here.n_draws]
+        draws[:, subject : subject + here.n_subjects] = found.reshape(here.n_subjects, here.n_draws).T
 
-    _each_pass(plan, block, values, put)
+    _each_pass(plan, block, values, put, rows)
     return critical
 
 
 def _each_pass(
-    plan: Plan, block: Block, values: Values | None, take: Callable[[int, int, Pass, Floats], None]
+    plan: Plan,
+    block: Block,
+    values: Values | None,
+    take: Callable[[int, int, Pass, Floats], None],
+    n_rows: int,
 ) -> None:
     """Hand the critical MICs of every pass to ``take(pair, target, pass, critical)``."""
     keep_freed_memory()
@@ -103,7 +110,7 @@ def _each_pass(
     for position, (scenario, regimen) in enumerate(plan.pairs):
         by_scenario.setdefault(scenario, []).append((position, regimen))
     factor = None
-    for here in _passes(plan, block):
+    for here in _passes(plan, block, n_rows):
         rows = {name: array[here.first : here.first + here.n_draws] for name, array in values.items()}
         if here.subject == block.subject_start:
             check_values(rows, chain=block.chain, start=block.start + here.first)
@@ -120,16 +127,16 @@ def _each_pass(
                     take(position, i, here, critical)
 
 
-def _passes(plan: Plan, block: Block) -> Iterator[Pass]:
+def _passes(plan: Plan, block: Block, n_rows: int) -> Iterator[Pass]:
     """Some thousand profiles at a time, so that a pass fits the cache."""
     n_draws = block.stop - block.start
     if plan.n_subjects == 1:
-        for first in range(0, n_draws, ROWS):
-            yield Pass(first, min(ROWS, n_draws - first), block.subject_start, 1)
+        for first in range(0, n_draws, n_rows):
+            yield Pass(first, min(n_rows, n_draws - first), block.subject_start, 1)
         return
     for first in range(0, n_draws, BLOCK):
         size = min(BLOCK, n_draws - first)
-        together = max(1, min(ROWS // size, 255))  # a count over the subjects of a pass fits in eight bits
+        together = max(1, min(n_rows // size, 255))  # a count over the subjects of a pass fits in eight bits
         for subject in range(block.subject_start, block.subject_stop, together):
             yield Pass(first, size, subject, min(together, block.subject_stop - subject))
 

@@ -15,6 +15,7 @@ from tdmx_dask.analysis.evaluate import count_block, critical_block
 from tdmx_dask.analysis.inputs import Inputs, LazySlice
 from tdmx_dask.analysis.plan import Block, Plan
 from tdmx_dask.analysis.tally import Tally
+from tdmx_dask.kernels.counts import ROWS, THREAD_ROWS
 from tdmx_dask.kernels.random import BLOCK
 from tdmx_dask.store.draws import read_slice
 
@@ -42,14 +43,14 @@ DIRECT_DRAWS = 1 << 18
 """Draws that a direct run holds at once when it reads them from a store."""
 
 
-def count_task(plan: Plan, block: Block, values: Any = None) -> Any:
+def count_task(plan: Plan, block: Block, values: Any = None, rows: int = ROWS) -> Any:
     """What a scheduler runs: the counts of one block."""
-    return count_block(plan, block, values.load() if isinstance(values, LazySlice) else values)
+    return count_block(plan, block, values.load() if isinstance(values, LazySlice) else values, rows=rows)
 
 
-def critical_task(plan: Plan, block: Block, values: Any = None) -> Any:
+def critical_task(plan: Plan, block: Block, values: Any = None, rows: int = ROWS) -> Any:
     """What a scheduler runs: the critical MICs of one block."""
-    return critical_block(plan, block, values.load() if isinstance(values, LazySlice) else values)
+    return critical_block(plan, block, values.load() if isinstance(values, LazySlice) else values, rows=rows)
 
 
 TASKS: dict[Kind, Callable[..., Any]] = {"count": count_task, "critical": critical_task}
@@ -140,7 +141,7 @@ def delayed_blocks(kind: Kind, plan: Plan, inputs: Inputs, blocks: Iterable[Bloc
     shared = delayed(plan, name=f"tdmx-plan-0-{token}", traverse=False)
     run = delayed(TASKS[kind], pure=False)
     return [
-        run(shared, block, inputs.values(block), dask_key_name=f"{TASK_NAMES[kind]}-{i}-{token}")
+        run(shared, block, inputs.values(block), THREAD_ROWS, dask_key_name=f"{TASK_NAMES[kind]}-{i}-{token}")
         for i, block in enumerate(blocks)
     ]
 

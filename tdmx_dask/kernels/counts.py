@@ -11,10 +11,13 @@ from collections.abc import Sequence
 
 from tdmx_dask.kernels.disposition import Array, namespace
 
-__all__ = ["ROWS", "attained", "keep_freed_memory"]
+__all__ = ["ROWS", "THREAD_ROWS", "attained", "keep_freed_memory"]
 
 ROWS = 8192
 """Profiles in one pass of the kernels: the temporaries of a pass, 64 kB each, then fit the second-level cache."""
+
+THREAD_ROWS = 32768
+"""The same where threads share an interpreter: longer calls, for a thread waits for the lock between any two of them."""
 
 
 def attained(critical: Array, mic: Sequence[float]) -> Array:
