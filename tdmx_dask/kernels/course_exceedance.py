@@ -34,6 +34,9 @@ __all__ = ["course_exceeded"]
 TOLERANCE = 1e-11
 """Residual of a solved row, as a fraction of the window's highest concentration."""
 
+EDGE = 1e-10
+"""Distance from a gap between branches, as a fraction of the highest concentration, at which a level is solved by brackets."""
+
 PASS = 65536
 """Elements (pieces times rows) in one pass, so that temporaries stay in cache."""
 
@@ -145,10 +148,12 @@ def _refined(branches: Branches, state: _State, wanted: float) -> tuple[_State, 
     short = xp.abs(above - wanted)
     change = summed(xp.where(crosses, pace, 0.0))
     off = xp.abs(value(branches, state.t) - state.level)
-    residual = xp.max(xp.where(crosses, off, 0.0), axis=0) + short / xp.maximum(
-        change, NOTHING * branches.window
-    )
-    return state, (residual > TOLERANCE) | (short > SHORT * branches.window)
+    residual = xp.max(xp.where(crosses, off, 0.0), axis=0)
+    residual += short / xp.maximum(change, NOTHING * branches.window)
+    # Just under a gap between the branches the level may belong to the gap's upper end.
+    upwards = state.level + EDGE
+    open_above = xp.any((upwards >= branches.low) & (upwards < branches.high), axis=0)
+    return state, (residual > TOLERANCE) | (short > SHORT * branches.window) | ~open_above
 
 
 def _stepped(branches: Branches, state: _State, wanted: float) -> tuple[_State, Array]:

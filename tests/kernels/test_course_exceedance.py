@@ -77,6 +77,21 @@ def test_a_range_of_levels_gives_its_upper_end():
     np.testing.assert_allclose(course_exceeded(profile, 0.5 + 1e-6), 5.0, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "p",
+    [
+        (0.7746184665216549, 1333.9291578404986, 0.040729375884863084, 1.3982410915628398),
+        (0.7536046269843413, 1461.3181165603607, 0.12120392770862266, 6.844934075578148),
+    ],
+)
+def test_joint_steps_that_end_under_a_range_of_levels_do_not_stay_there(p):
+    """The last bolus keeps 6 of 12 h above all that was before; its trough is then the level of half of the window."""
+    modes = disposition(*columns([p]))
+    doses, window = HISTORIES["boluses"]
+    level = course_exceeded(course(modes, as_inputs(doses), window), 0.5)
+    np.testing.assert_allclose(level, course_at(modes, as_inputs(doses), window[1]), rtol=1e-9)
+
+
 def test_a_flat_course_is_exceeded_at_its_height():
     """A loading bolus to the plateau of the infusion that follows: one compartment stays where it is."""
     modes = disposition(*columns([(4.0, 20.0)]))
