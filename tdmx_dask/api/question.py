@@ -46,6 +46,19 @@ class Question:
     fu_note: str
 
     @property
+    def fu_source(self) -> str:
+        """The unbound fraction of targets that do not fix their own, or where it comes from; empty where none is free."""
+        if not any(
+            each.free and each.fu is None for target in self.plan.targets for each in single_targets(target)
+        ):
+            return ""
+        if "fu" in self.plan.names:
+            return "of the draws"
+        if self.plan.population is not None and self.plan.population.fu is not None:
+            return "of the population"
+        return f"{self.plan.fu:g}"
+
+    @property
     def has_mic(self) -> tuple[bool, ...]:
         """For each target, whether it has a MIC."""
         return tuple(any(each.per_mic for each in single_targets(target)) for target in self.plan.targets)

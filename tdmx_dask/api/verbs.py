@@ -377,6 +377,7 @@ def _provenance(question: Question) -> dict[str, Any]:
         "draws_digest": question.inputs.digest,
         "sampling": "mcmc" if question.inputs.dependent else "independent",
         "model": plan.model,
+        "fu": question.fu_source,
         "fu_note": question.fu_note,
         **{name: json.dumps(value) for name, value in describe(plan).items()},
     }
