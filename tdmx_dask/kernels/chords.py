@@ -23,7 +23,7 @@ START = -1.4
 NEWTON_STEPS = 2
 """The broken line is straight near its root, or nearly always."""
 
-HALVINGS = 9
+HALVINGS = 8
 """Of the range of log concentration."""
 
 LOWEST = 1e-12
@@ -75,11 +75,11 @@ def first_guess(branches: Branches, knots_of: Sequence[Array], wanted: float) ->
         excess = above(log_level) - wanted
         enough = excess > 0.0
         low, high = xp.where(enough, log_level, low), xp.where(enough, high, log_level)
-        log_level = 0.5 * (low + high)
+        tried, log_level = log_level, 0.5 * (low + high)
         if step >= HALVINGS:
             slopes = xp.where((parts > 0.0) & (parts < lengths), paces, 0.0)
-            slopes[n_straight:] *= xp.exp(log_level)
-            newton = log_level + excess / xp.maximum(summed(slopes), STEEP)
+            slopes[n_straight:] *= xp.exp(tried)
+            newton = tried + excess / xp.maximum(summed(slopes), STEEP)
             log_level = xp.where((newton > low) & (newton < high), newton, log_level)
     above(log_level)
     return xp.exp(log_level.astype(xp.float64)), _times(branches, knots_of, parts)

@@ -34,7 +34,6 @@ __all__ = [
     "course_cmax",
     "course_cmin",
     "monotone_pieces",
-    "slope",
 ]
 
 
@@ -169,13 +168,6 @@ def course_cmin(profile: Course) -> Array:
 def concentration(rate: Array, segment: Segment, t: float | Array) -> Array:
     """Concentration at ``t`` h after the segment's start; (profile,), mg/L."""
     return total(_held_at(rate, segment, t))
-
-
-def slope(rate: Array, segment: Segment, t: float | Array) -> Array:
-    """Slope of the concentration at ``t`` h after the segment's start; (profile,), mg/L/h."""
-    xp = namespace(rate)
-    drive = -segment.held if segment.plateau is None else segment.plateau - segment.held
-    return total(drive * rate * xp.exp(rate * -t))
 
 
 def monotone_pieces(profile: Course) -> list[Piece]:

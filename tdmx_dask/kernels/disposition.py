@@ -99,8 +99,6 @@ def _two(CL: Array, Vc: Array, Q1: Array, Vp1: Array) -> Modes:
     k10 *= k21
     xp.divide(k10, a, out=b)
     xp.maximum(b, TINY_RATE, out=b)
-    # The gap vanishes only where nothing is exchanged and k10 = k21: one exponential, however it is shared.
-    xp.maximum(gap, TINY_RATE, out=gap)
     xp.abs(difference, out=larger)
     larger += gap
     larger *= 0.5

@@ -40,6 +40,14 @@ def test_shares_and_rates_keep_the_balances(n):
 
 
 @pytest.mark.parametrize("n", [2, 3])
+def test_shares_lie_between_0_and_1_however_far_the_draws(n):
+    """But for the middle one of three, which is what the others leave."""
+    share = disposition(*wide_draws(3, 5000, n, decades=6.0)).share
+    assert (share[[0, -1]] >= 0.0).all()
+    assert (share[[0, -1]] <= 1.0).all()
+
+
+@pytest.mark.parametrize("n", [2, 3])
 @pytest.mark.parametrize("flow", [0.0, 1e-12])
 def test_a_compartment_vanishes_with_its_flow(n, flow):
     draws = wide_draws(8, 500, n)
