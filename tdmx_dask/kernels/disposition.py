@@ -112,7 +112,7 @@ def _two(CL: Array, Vc: Array, Q1: Array, Vp1: Array) -> Modes:
 
 
 def _three(CL: Array, Vc: Array, Q1: Array, Vp1: Array, Q2: Array, Vp2: Array) -> Modes:
-    """Largest root by the trigonometric formula and one Newton step, the other two from the deflated quadratic.
+    """Largest root by the trigonometric formula, the other two from the deflated quadratic.
 
     With λ1 >= λ2 >= λ3 and Σ u λ = k10, Σ u λ² = k10 (k10 + k12 + k13), the shares are
     u_i = ((λ_j - k10)(λ_k - k10) + k10 (k12 + k13)) / ((λ_i - λ_j)(λ_i - λ_k)). u_2 is what remains, so the sum is exact where
@@ -135,11 +135,6 @@ def _three(CL: Array, Vc: Array, Q1: Array, Vp1: Array, Q2: Array, Vp2: Array) -
     tangent = xp.tan(xp.arccos(xp.minimum(xp.maximum(cosine, -1.0), 1.0)) / 6.0)
     tangent *= tangent
     xp.add(mean, 2.0 * spread * (1.0 - tangent) / (1.0 + tangent), out=fast)
-    slope = (3.0 * fast - 2.0 * trace) * fast + pairs
-    value = ((fast - trace) * fast + pairs) * fast - product
-    # No step where the two fastest rates coincide: the slope is then rounding, and the root right to its square already.
-    safe = xp.maximum(slope, 1e-6 * fast * fast)
-    fast -= value / safe
     product /= fast
     half = 0.5 * (pairs - product) / fast
     split = xp.sqrt(xp.maximum(half * half - product, 0.0))
