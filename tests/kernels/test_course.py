@@ -28,6 +28,7 @@ HISTORIES = {  # (time, amount, tinf), window
     "overlapping infusions": ([(0.0, 500.0, 6.0), (4.0, 1000.0, 4.0), (9.0, 300.0, 2.0)], (2.0, 13.0)),
     "boluses": ([(0.0, 500.0, 0.0), (5.0, 1000.0, 0.0), (9.0, 200.0, 0.0)], (3.0, 15.0)),
     "changing rate": ([(0.0, 500.0, 4.0), (4.0, 100.0, 6.0), (10.0, 800.0, 2.0)], (1.0, 12.0)),
+    "pause, then a lower rate": ([(0.0, 3000.0, 8.0), (8.5, 200.0, 9.5)], (8.0, 18.0)),
     "missed dose": ([(0.0, 1000.0, 1.0), (24.0, 1000.0, 1.0)], (12.0, 25.0)),
 }
 histories = st.sampled_from(sorted(HISTORIES))
@@ -82,7 +83,7 @@ def test_the_lowest_trough_is_a_minimum_or_the_end(p, name):
     trajectory = Trajectory(p, doses, window)
     values = [np.asarray(piece(piece.x)) for piece in trajectory.pieces]
     joined = np.concatenate(values)
-    falls = np.diff(joined) < 0.0
+    falls = np.diff(joined) < -1e-13 * joined.max()  # pieces meet to rounding only
     troughs = joined[1:][falls & ~np.append(falls[1:], False)]
     expected = min([trajectory.trough, *troughs])
     profile = course(disposition(*columns([p])), as_inputs(doses), window)
