@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tdmx_dask.analysis.exposure import Exposures, critical_mic_of
 from tdmx_dask.analysis.plan import Block, Plan
+from tdmx_dask.errors import InputError
 from tdmx_dask.kernels.counts import ROWS, keep_freed_memory
 from tdmx_dask.kernels.disposition import disposition
 from tdmx_dask.kernels.random import BLOCK
@@ -124,7 +125,21 @@ def _each_pass(
             for position, regimen in wanted:
                 for i, target in enumerate(plan.targets):
                     critical = critical_mic_of(exposures, target, plan.needs[regimen][i], fu)
+                    if np.isnan(critical.sum()):
+                        _refuse_unknown(plan, block, here, critical)
                     take(position, i, here, critical)
+
+
+def _refuse_unknown(plan: Plan, block: Block, here: Pass, critical: Floats) -> None:
+    """A profile without a number must never count as one that does not attain."""
+    row = int(np.argmax(np.isnan(critical)))
+    draw = block.start + here.first + row % here.n_draws
+    raise InputError(
+        "draws",
+        f"chain={block.chain}, draw={draw}",
+        f"its concentration is no number: {', '.join(plan.parameters)} are too many orders of magnitude apart",
+        "Check the units and the value of each parameter there.",
+    )
 
 
 def _passes(plan: Plan, block: Block, n_rows: int) -> Iterator[Pass]:

@@ -18,7 +18,7 @@ from tdmx_dask.errors import InputError, SchemaError
 from tdmx_dask.store.columns import INDEX_COLUMNS
 from tdmx_dask.store.draws import open_draws
 from tdmx_dask.store.importing import draws_from_columns
-from tdmx_dask.store.schema import check_draws, standardise
+from tdmx_dask.store.schema import QUANTITIES, check_draws, standardise
 from tdmx_dask.store.slices import stored_at
 
 __all__ = ["Inputs", "LazySlice", "read_inputs"]
@@ -146,13 +146,13 @@ def _of_columns(columns: Any) -> Inputs:
     Plain columns are taken as they are, in microseconds; columns that number chains or elements of vectors are sorted out
     as those of a file are.
     """
-    names = [str(name) for name in columns]
+    names = [str(name) for name in columns if _is_numeric(str(name), columns[name])]
     if not names:
         raise InputError("draws", "{}", "draws have at least one variable", "Give columns such as CL and Vc.")
     shapes = {np.shape(columns[name]) for name in names}
     plain = all(name.isidentifier() and name.casefold() not in INDEX_COLUMNS for name in names)
     if not plain or len(shapes) > 1 or len(next(iter(shapes))) not in (1, 2):
-        return _of_dataset(draws_from_columns(columns))
+        return _of_dataset(draws_from_columns({name: columns[name] for name in names}))
     aliases = canonical_names(names)
     variables = {}
     for name in names:
@@ -163,3 +163,15 @@ def _of_columns(columns: Any) -> Inputs:
     if n_chains * n_draws == 0:
         raise SchemaError("draws", "empty", "there must be at least one draw", "Check the source.")
     return Inputs(variables, n_chains, n_draws, n_chains > 1)
+
+
+def _is_numeric(name: str, column: Any) -> bool:
+    """Whether a column holds real numbers; others, such as an identifier, are left out unless a model would need them."""
+    kind = np.asarray(column).dtype.kind
+    if kind in "iuf":
+        return True
+    if name in QUANTITIES or name == "omega" or canonical_names([name]):
+        raise SchemaError(
+            name, f"a column of {np.asarray(column).dtype}", f"{name} holds real numbers", "Convert it."
+        )
+    return False

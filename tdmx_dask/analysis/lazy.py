@@ -89,9 +89,9 @@ def as_dataset(
 
 
 def sketch(dataset: xr.Dataset) -> xr.Dataset:
-    """A Dataset with the same labels and shapes, full of zeros."""
+    """A Dataset with the same labels and shapes, full of ones."""
     return dataset.copy(
-        data={key: np.zeros(variable.shape, variable.dtype) for key, variable in dataset.data_vars.items()}
+        data={key: np.ones(variable.shape, variable.dtype) for key, variable in dataset.data_vars.items()}
     )
 
 

@@ -19,6 +19,8 @@ __all__ = ["cfr_of"]
 
 Floats = NDArray[np.float64]
 
+DIMS = ("scenario", "regimen", "target")
+
 
 def cfr_of(pta: xr.Dataset, distributions: Sequence[MICDistribution], level: float) -> xr.Dataset:
     """CFR of each (scenario, regimen, target) over each distribution.
@@ -43,19 +45,22 @@ def cfr_of(pta: xr.Dataset, distributions: Sequence[MICDistribution], level: flo
     names = [each.organism for each in distributions]
     if len(set(names)) < len(names):
         raise InputError("organism", names, "each distribution has its own name", "Set organism= of each.")
-    weights = np.stack([_weights(each, pta["mic"].values) for each in distributions])
+    weights = np.stack([_weights(each, np.atleast_1d(pta["mic"].values)) for each in distributions])
     kind = str(pta.attrs["interval"])
-    pairs = tuple(np.array(json.loads(pta.attrs["pairs"])).T)
-    shape = (*pta["pta"].shape[:3], len(names))
-    found = {name: np.full(shape, np.nan) for name in ("cfr", "lower", "upper", "mcse")}
-    attained = pta["pta"].values[pairs]  # (pair, target, mic)
-    found["cfr"][pairs] = attained @ weights.T
-    by_draw = pta["attained_by_draw"].values if "attained_by_draw" in pta else None
+    everywhere = _axes(pta["pta"], *DIMS, "mic")
+    asked = np.nonzero(_axes(pta["n_simulated"], *DIMS).any(axis=-1))  # (scenario, regimen) pairs
+    found = {
+        name: np.full((*everywhere.shape[:3], len(names)), np.nan)
+        for name in ("cfr", "lower", "upper", "mcse")
+    }
+    attained = everywhere[asked]  # (pair, target, mic)
+    found["cfr"][asked] = attained @ weights.T
+    by_draw = _by_draw(pta, asked)
     for i, weight in enumerate(weights):
         lower, upper, mcse = _interval(pta, attained, by_draw, weight, kind, level)
         for name, values in (("lower", lower), ("upper", upper), ("mcse", mcse)):
-            found[name][(*pairs, slice(None), i)] = values
-    dims = ("scenario", "regimen", "target", "organism")
+            cell: Any = (*asked, slice(None), i)
+            found[name][cell] = values
     about = {
         "cfr": "cumulative fraction of response",
         "lower": "lower bound",
@@ -63,15 +68,40 @@ def cfr_of(pta: xr.Dataset, distributions: Sequence[MICDistribution], level: flo
         "mcse": "Monte-Carlo standard error",
     }
     variables: dict[str, Any] = {
-        name: (dims, values, {"long_name": about[name], "units": "1"}) for name, values in found.items()
+        name: ((*DIMS, "organism"), values, {"long_name": about[name], "units": "1"})
+        for name, values in found.items()
     }
-    coords = {name: pta[name] for name in dims[:3]} | {"organism": np.array(names, dtype=object)}
+    coords = {name: np.atleast_1d(pta[name].values) for name in DIMS} | {
+        "organism": np.array(names, dtype=object)
+    }
     attrs = {
         **pta.attrs,
         "interval_level": level,
         "organisms": json.dumps([_provenance(each) for each in distributions]),
     }
     return xr.Dataset(variables, coords, attrs)
+
+
+def _axes(variable: xr.DataArray, *dims: str) -> NDArray[Any]:
+    """Values with these axes, those included that a selection dropped."""
+    values: NDArray[Any] = (
+        variable.expand_dims([name for name in dims if name not in variable.dims]).transpose(*dims).values
+    )
+    return values
+
+
+def _by_draw(pta: xr.Dataset, asked: tuple[NDArray[np.intp], ...]) -> NDArray[Any] | None:
+    """Counts by draw of the pairs that are left, (pair, target, mic, chain, draw)."""
+    if "attained_by_draw" not in pta:
+        return None
+    position = {
+        pair: i
+        for i, pair in enumerate(zip(pta["pair_scenario"].values, pta["pair_regimen"].values, strict=True))
+    }
+    scenarios, regimens = (np.atleast_1d(pta[name].values) for name in DIMS[:2])
+    wanted = zip(scenarios[asked[0]], regimens[asked[1]], strict=True)
+    counts = _axes(pta["attained_by_draw"], "pair", "target", "mic", "chain", "draw")
+    return counts[[position[pair] for pair in wanted]]
 
 
 def _weights(distribution: MICDistribution, counted: NDArray[np.float64]) -> Floats:

@@ -165,6 +165,9 @@ def label_pta(
     }
     if by_draw is not None:
         about = _about("subjects that attain the target, by draw")
+        labels = plan_labels(plan)
+        for name, positions in zip(("scenario", "regimen"), zip(*plan.pairs, strict=True), strict=True):
+            variables[f"pair_{name}"] = ("pair", labels[name][list(positions)])
         variables["attained_by_draw"] = (("pair", *dims[2:], "chain", "draw"), by_draw, about)
     coords: dict[str, Any] = {
         **plan_labels(plan),
@@ -180,8 +183,9 @@ def label_pta(
         {
             "interval": summary.kind,
             "interval_reason": summary.reason,
-            "pairs": json.dumps(plan.pairs),
-            "has_mic": json.dumps(has_mic),
+            "without_mic": json.dumps(
+                [t.label for t, has in zip(plan.targets, has_mic, strict=True) if not has]
+            ),
             "n_subjects": plan.n_subjects,
             "n_draws": plan.n_chains * plan.n_draws,
             **attrs,
@@ -189,7 +193,7 @@ def label_pta(
     )
     if summary.reason:
         warnings.warn(f"interval: none is given: {summary.reason}.", TdmxWarning, stacklevel=4)
-    return result
+    return result.set_coords([name for name in ("pair_scenario", "pair_regimen") if by_draw is not None])
 
 
 def _grid(plan: Plan, values: NDArray[Any]) -> NDArray[Any]:

@@ -12,6 +12,7 @@ import numpy as np
 from tdmx_dask.analysis.exposure import single_targets
 from tdmx_dask.analysis.inputs import Inputs, read_inputs
 from tdmx_dask.analysis.plan import Plan
+from tdmx_dask.domain.grid import parse_mic_grid
 from tdmx_dask.domain.mic import MICDistribution
 from tdmx_dask.domain.parameters import infer_model, parameters_of, require_parameters
 from tdmx_dask.domain.population import Population
@@ -35,6 +36,12 @@ __all__ = [
 
 N_PATIENTS = 10_000
 """Virtual patients of a population where the user does not say how many."""
+
+BODY_WEIGHTS = (0.2, 650.0)
+"""kg, from the smallest of the newborn to the heaviest of adults: beyond is a slip of units."""
+
+MOST_PROFILES = 10**12
+"""A day on a hundred cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +119,19 @@ def ask(
         weights=(),
         store=inputs.store,
     )
+    if plan.n_profiles > MOST_PROFILES:
+        raise InputError(
+            "profiles", f"{plan.n_profiles:.3g}", "at most 1e12 are simulated in one run", "Ask for fewer."
+        )
     plan = _weighed(plan, inputs, population, weight)
     return Question(plan, inputs.only(plan.names), fu_note)
 
 
 def read_regimens(given: object) -> tuple[Regimen, ...]:
     """Regimens from one or several of `Regimen`, shorthand text and mapping, each with its own label."""
-    if isinstance(given, Regimen | str | Mapping):
+    if isinstance(given, Mapping) and not {"dose", "regimen", "events"} & set(given):
+        given = [_named(str(name), each) for name, each in given.items()]
+    elif isinstance(given, Regimen | str | Mapping):
         given = (given,)
     if not isinstance(given, Iterable):
         raise InputError(
@@ -134,6 +147,14 @@ def read_regimens(given: object) -> tuple[Regimen, ...]:
     if twice:
         raise InputError("regimens", twice[0], "two regimens have the same label", "Give one of them a name.")
     return found
+
+
+def _named(name: str, given: object) -> Regimen:
+    if isinstance(given, Regimen):
+        return Regimen.build(given.history, given.cycle, weight=given.weight, name=name)
+    if isinstance(given, str):
+        return Regimen.parse(given, name=name)
+    return Regimen.from_mapping({**given, "name": name})  # type: ignore[dict-item]
 
 
 def read_targets(given: object, window: object = None) -> tuple[Target | AllOf, ...]:
@@ -162,7 +183,9 @@ def read_mic(given: object, targets: tuple[Target | AllOf, ...]) -> tuple[float,
                 "mic", None, "a target relative to the MIC needs MICs, in mg/L", "Give mic=[0.5, 1, 2]."
             )
         return (1.0,)
-    parts = given if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+    if isinstance(given, str):
+        return parse_mic_grid(given)
+    parts = given if isinstance(given, Iterable) else (given,)
     found: set[float] = set()
     for part in parts:
         if isinstance(part, MICDistribution):
@@ -229,6 +252,11 @@ def _population_of(inputs: Inputs) -> Population:
             "Assign draws.assign_coords(eta=['CL', 'Vc']).",
         )
     parameters = dict.fromkeys(parameters_of(infer_model(inputs.variables)), 1.0)
+    strange = [name for name in inputs.etas if name not in parameters]
+    if strange:
+        raise InputError(
+            "omega.eta", strange[0], f"its rows are among {', '.join(parameters)}", "Rename the row."
+        )
     bsv = {name: {"omega": 0.0} for name in inputs.etas}
     return Population.from_mapping({"name": "draws with omega", "parameters": parameters, "bsv": bsv})
 
@@ -256,6 +284,10 @@ def _design(
         )
     settings = settings or (Scenario("all"),)
     if design is None:
+        if regimens is None:
+            raise InputError(
+                "regimens", None, "there must be regimens, or a design", "Write '1000 mg q8h inf 3h'."
+            )
         wanted = read_regimens(regimens)
         return settings, wanted, tuple((s, r) for s in range(len(settings)) for r in range(len(wanted)))
     if regimens is not None:
@@ -350,19 +382,34 @@ def _without_fu(inputs: Inputs) -> Inputs:
 def _weighed(plan: Plan, inputs: Inputs, population: Population | None, weight: float | None) -> Plan:
     """Find the weights that mg/kg doses need: among the draws, the population's or scenario's covariates, or `weight`."""
     names, fixed = list(plan.names), []
+    if weight is not None:
+        weight = _body_weight("weight", weight)
     for name in plan.weight_names:
+        of_draws = population is None and name in inputs.variables
         everywhere = all(name in scenario.covariates for scenario in plan.scenarios)
-        if weight is None and population is None and name in inputs.variables:
-            names.append(name)
-        elif weight is not None:
-            weight = real("weight", weight, "a body weight", unit="kg", gt=0, fix="Give weight=70.")
+        known = of_draws or everywhere or (population is not None and name in population.covariates)
+        if known and weight is not None:
+            raise InputError(
+                "weight", weight, f"{name} is known already, of the draws or as a covariate", "Leave it out."
+            )
+        if weight is not None:
             fixed.append((name, weight))
-        elif not everywhere and (population is None or name not in population.covariates):
+        elif not known:
             raise InputError(
                 name, "missing", "a dose in mg/kg needs a body weight, in kg",
                 "Give weight=70, or a covariate of that name.",
             )  # fmt: skip
+        elif of_draws:
+            names.append(name)
+        for scenario in plan.scenarios:
+            if name in scenario.covariates:
+                _body_weight(name, scenario.covariates[name])
     return replace(plan, names=tuple(names), weights=tuple(fixed))
+
+
+def _body_weight(name: str, value: object) -> float:
+    lightest, heaviest = BODY_WEIGHTS
+    return real(name, value, "a body weight", unit="kg", ge=lightest, le=heaviest, fix="Give it in kg.")
 
 
 def describe(plan: Plan) -> dict[str, Any]:

@@ -32,9 +32,7 @@ def pta_rows(pta: xr.Dataset) -> list[Row]:
     """
     names = ("pta", "lower", "upper", "mcse", "n_attained", "n_simulated", "breakpoint")
     rows = _rows(pta, "mic", names)
-    targets = [str(target) for target in pta["target"].values.reshape(-1).tolist()]
-    flags = json.loads(pta.attrs.get("has_mic", "[]")) or [True] * len(targets)
-    without = {target for target, has_mic in zip(targets, flags, strict=True) if not has_mic}
+    without = json.loads(pta.attrs.get("without_mic", "[]"))
     first = float(pta["mic"].values.reshape(-1)[0])
     kept = [row for row in rows if row["target"] not in without or row["mic"] == first]
     return [{**row, "mic": None} if row["target"] in without else row for row in kept]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -150,6 +151,11 @@ def _attained(study: Study, kept: Path | None, options: dict[str, Any]) -> xr.Da
 
 def _checkpoint(study: Study, out: Path, *, overwrite: bool, resume: bool) -> Path | None:
     """Where the counts of a long run are kept; None for a short one."""
+    out = Path(os.path.realpath(out))
+    if not out.name:
+        raise InputError(
+            "out", out, "results go into a folder of their own", "Name one, such as results/mine."
+        )
     file = out.with_name(out.name + ".checkpoint")
     if file.exists() and not resume:
         if not overwrite:

@@ -138,14 +138,17 @@ def pta(
 
 
 def cfr(
-    pta: xr.Dataset, distributions: MICDistribution | Sequence[MICDistribution], *, level: float | None = None
+    pta: xr.Dataset,
+    distributions: MICDistribution | str | Sequence[MICDistribution | str],
+    *,
+    level: float | None = None,
 ) -> xr.Dataset:
     """Cumulative fraction of response: expected attainment over one or several MIC distributions.
 
     Parameters
     ----------
     pta : result of `pta`, with the MICs of the distributions among its own
-    distributions : one or several
+    distributions : `MICDistribution` or text such as ``"0.25:0.1, 0.5:0.9"``, one or several
     level : of the interval; default that of `pta`
 
     Returns
@@ -166,7 +169,8 @@ def cfr(
     >>> result.cfr.item()                       # AUC24 = 100 and 25: both attain at MIC 1, one at MIC 4
     0.75
     """
-    given = [distributions] if isinstance(distributions, MICDistribution) else list(distributions)
+    several = [distributions] if isinstance(distributions, MICDistribution | str) else distributions
+    given = [MICDistribution.parse(each) if isinstance(each, str) else each for each in several]
     if not isinstance(pta, xr.Dataset) or "n_attained" not in pta:
         raise InputError(
             "pta", type(pta).__name__, "CFR is made of a result of tdmx.pta", "Call tdmx.pta first."
@@ -263,9 +267,10 @@ def breakpoint(pta: xr.Dataset, level: float = 0.9) -> xr.DataArray:  # noqa: A0
     DataArray with dims (scenario, regimen, target), mg/L; NaN where PTA is lower at the smallest MIC, or the target has no MIC
     """
     level = _level("level", level)
-    found = breakpoint_of(pta["pta"].values, tuple(pta["mic"].values.tolist()), level)
-    found[:, :, [not each for each in json.loads(pta.attrs["has_mic"])]] = np.nan
-    return pta["breakpoint"].copy(data=found).assign_attrs(level=level)
+    values = pta["pta"].transpose(..., "mic").values
+    found = breakpoint_of(values, tuple(pta["mic"].values.tolist()), level)
+    breakpoint_ = pta["breakpoint"].copy(data=found).assign_attrs(level=level)
+    return breakpoint_.where(~breakpoint_["target"].isin(json.loads(pta.attrs["without_mic"])))
 
 
 def _defaults(
@@ -318,6 +323,10 @@ def _report(progress: Progress, tally: Tally) -> Callable[[], None]:
     """A function to call after each step; shows how far the run is."""
     if progress is False:
         return lambda: None
+    if progress is not True and not callable(progress):
+        raise InputError(
+            "progress", progress, "it is True, False or a function of (done, in all)", "Leave it out."
+        )
     if progress is True:
         from tdmx_dask.api.progress import bar
 

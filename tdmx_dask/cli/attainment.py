@@ -11,6 +11,7 @@ import click
 
 from tdmx_dask.cli.options import HELP, examples, running, work_options
 from tdmx_dask.cli.screen import NOTICE, open_screen
+from tdmx_dask.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -124,6 +125,10 @@ def _nouns(options: dict[str, Any]) -> tuple[list[Regimen], list[Target | AllOf]
 
 
 def _attained(options: dict[str, Any], mic: Sequence[float]) -> xr.Dataset:
+    if options["csv_file"] is not None and options["csv_file"].exists():
+        raise InputError(
+            "--csv", options["csv_file"], "this file exists", "Choose another name, or remove it."
+        )
     from tdmx_dask.api.verbs import pta as attain
     from tdmx_dask.domain.document import read_yaml
     from tdmx_dask.domain.population import Population

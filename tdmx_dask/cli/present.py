@@ -126,8 +126,8 @@ def _key(row: Row) -> tuple[str, str, str, float | None]:
 def _relative(pta: xr.Dataset) -> dict[str, bool]:
     """Each target of a result, and whether it has a MIC."""
     targets = [str(target) for target in pta["target"].values.reshape(-1).tolist()]
-    flags = json.loads(pta.attrs.get("has_mic", "[]")) or [True] * len(targets)
-    return dict(zip(targets, flags, strict=True))
+    without = json.loads(pta.attrs.get("without_mic", "[]"))
+    return {target: target not in without for target in targets}
 
 
 def _number(value: object) -> float | None:

@@ -8,7 +8,20 @@ from dataclasses import dataclass
 from tdmx_dask.domain.units import known_keys, number_text, parse_dose, parse_hours, real, whole
 from tdmx_dask.errors import InputError
 
-__all__ = ["Cycle", "DoseEvent", "as_event", "check_infusion", "hours", "loading_doses", "mass"]
+__all__ = [
+    "LARGEST_DOSE",
+    "Cycle",
+    "DoseEvent",
+    "as_event",
+    "check_infusion",
+    "hours",
+    "loading_doses",
+    "mass",
+]
+
+
+LARGEST_DOSE = 1e6
+"""mg, or mg/kg: a kilogram of drug is a slip of units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +31,7 @@ class DoseEvent:
     Parameters
     ----------
     time : h, >= 0, the start of the infusion or the moment of the bolus
-    amount : mg, > 0; mg/kg where `per_kg`
+    amount : mg, > 0 and at most 1e6; mg/kg where `per_kg`
     tinf : h, >= 0, length of the infusion; 0 is a bolus
     per_kg : the amount is multiplied by the patient's weight
 
@@ -37,7 +50,7 @@ class DoseEvent:
         put = object.__setattr__
         put(self, "time", real("time", self.time, "the time of a dose", unit="h", ge=0))
         fix = "Give the amount in mg, or in mg/kg with per_kg=True."
-        put(self, "amount", real("amount", self.amount, "a dose", unit="mg", gt=0, fix=fix))
+        put(self, "amount", real("amount", self.amount, "a dose", unit="mg", gt=0, le=LARGEST_DOSE, fix=fix))
         put(
             self,
             "tinf",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -12,8 +11,10 @@ from tdmx_dask.errors import InputError
 
 __all__ = [
     "CANONICAL_ORDER",
+    "LARGEST",
     "MODELS",
     "PARAMETERS",
+    "SMALLEST",
     "Model",
     "Parameter",
     "canonical_names",
@@ -24,6 +25,10 @@ __all__ = [
 ]
 
 Model = Literal["1C", "2C", "3C"]
+
+
+SMALLEST, LARGEST = 1e-30, 1e30
+"""Bounds of any parameter: far beyond physiology, and such that no product of rates overflows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +51,12 @@ class Parameter:
     @property
     def rule(self) -> str:
         """What its values must be."""
-        return (
-            f"{self.long_name} must be {'at least' if self.may_be_zero else 'above'} 0 {self.unit} and finite"
-        )
+        least = "at least" if self.may_be_zero else "above"
+        return f"{self.long_name} must be {least} 0 {self.unit} and finite ({SMALLEST:g} to {LARGEST:g})"
+
+    def allows(self, value: float) -> bool:
+        """Whether a number obeys the rule; a NaN does not."""
+        return SMALLEST <= value <= LARGEST or (self.may_be_zero and 0.0 <= value < SMALLEST)
 
 
 PARAMETERS = {
@@ -112,7 +120,7 @@ def check_value(name: str, value: float | None, *, where: str = "") -> None:
         Where it is not finite, negative, or zero where the parameter is no flow.
     """
     parameter = PARAMETERS[name]
-    if value is None or (math.isfinite(value) and (value > 0 or (value == 0 and parameter.may_be_zero))):
+    if value is None or parameter.allows(value):
         return
     raise InputError(where + name, f"{value:g}", parameter.rule, f"Give it in {parameter.unit}.")
 

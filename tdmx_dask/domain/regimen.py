@@ -12,7 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tdmx_dask.domain import schedule, shorthand
-from tdmx_dask.domain.doses import Cycle, DoseEvent, as_event, check_infusion, hours, loading_doses, mass
+from tdmx_dask.domain.doses import (
+    LARGEST_DOSE,
+    Cycle,
+    DoseEvent,
+    as_event,
+    check_infusion,
+    hours,
+    loading_doses,
+    mass,
+)
 from tdmx_dask.domain.units import known_keys, number_text, real
 from tdmx_dask.errors import InputError
 
@@ -27,7 +36,7 @@ class Regimen:
 
     Parameters
     ----------
-    dose : mg, > 0; mg/kg where `per_kg`
+    dose : mg, > 0 and at most 1e6; mg/kg where `per_kg`
     tau : h, > 0, the dosing interval
     tinf : h, 0 <= tinf <= tau; 0 is a bolus, tau a continuous infusion
     n_doses : number of maintenance doses, >= 1; None is without end
@@ -82,7 +91,7 @@ class Regimen:
         name: str | None = None,
     ) -> None:
         fix = "Give the amount in mg, or in mg/kg with per_kg=True."
-        dose = real("dose", dose, "a dose", unit="mg", gt=0, fix=fix)
+        dose = real("dose", dose, "a dose", unit="mg", gt=0, le=LARGEST_DOSE, fix=fix)
         tau = real("tau", tau, "a dosing interval", unit="h", gt=0)
         tinf = real("tinf", tinf, "the length of an infusion", unit="h", fix="0 is a bolus.")
         check_infusion(tinf, tau)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from tdmx_dask.domain.covariate import Covariate
 from tdmx_dask.domain.regimen import Regimen
 from tdmx_dask.domain.section import Item, Section, nearest
+from tdmx_dask.domain.units import real
 from tdmx_dask.errors import InputError
 
 __all__ = ["MAX_SCENARIOS", "Scenario", "read_design"]
@@ -36,8 +37,7 @@ class Scenario:
         if not self.name.strip():
             raise InputError("name", self.name, "a scenario has a name", "Name it.")
         for name, value in self.covariates.items():
-            if not math.isfinite(value):
-                raise InputError(name, value, "a covariate must be finite", "Give a number.")
+            real(name, value, "a covariate", fix="Give a number.")
 
 
 def read_design(top: Section, covariates: Known | None) -> tuple[tuple[Scenario, ...], Pairs]:

@@ -13,6 +13,10 @@ __all__ = ["doses_before", "first_time", "interval"]
 History = tuple[DoseEvent, ...]
 
 
+MOST_DOSES = 5000
+"""Doses before a window's end: at q1h, 200 days."""
+
+
 def _cycle_time(cycle: Cycle, index: int) -> float:
     """When the dosing time `index` (from 0) of the cycles is due, also after the last cycle; h."""
     offsets = sorted({event.time for event in cycle.events})
@@ -42,7 +46,7 @@ def doses_before(history: History, cycle: Cycle | None, until: float) -> History
     Raises
     ------
     InputError
-        `until` is no number, or infinite where the doses have no end.
+        `until` is no number, infinite where the doses have no end, or too far away.
     """
     endless = cycle is not None and cycle.n is None
     if math.isnan(until) or (endless and until == math.inf):
@@ -52,6 +56,9 @@ def doses_before(history: History, cycle: Cycle | None, until: float) -> History
     if cycle is not None and cycle.start < until:
         most = math.inf if until == math.inf else math.ceil((until - cycle.start) / cycle.tau) + 1
         count = int(min(most, most if cycle.n is None else cycle.n))
+        if count * len(cycle.events) > MOST_DOSES:
+            rule = f"at most {MOST_DOSES:,} doses are followed one by one, and there are {count * len(cycle.events):,} before"
+            raise InputError("until", f"{until:g} h", rule, "Take an earlier window, or steady state.")
         for k in range(count):
             for event in cycle.events:
                 time = cycle.time(k, event.time)

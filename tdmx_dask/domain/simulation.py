@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from tdmx_dask.domain.covariate import Covariate
 from tdmx_dask.domain.distribution import Distribution
 from tdmx_dask.domain.expression import Expression
-from tdmx_dask.domain.parameters import PARAMETERS, canonical_names
+from tdmx_dask.domain.parameters import LARGEST, PARAMETERS, SMALLEST, canonical_names
 from tdmx_dask.domain.section import nearest
 from tdmx_dask.errors import InputError
 from tdmx_dask.kernels.random import BLOCK, PURPOSE_ETA, normal_block, uniform_block
@@ -286,12 +286,12 @@ def _check(result: Mapping[str, Floats], address: Address, plan: _Plan) -> None:
     for name, values in result.items():
         if name not in PARAMETERS and name != "fu":
             continue
-        largest = 1.0 if name == "fu" else np.finfo(np.float64).max
-        may_be_zero = name in PARAMETERS and PARAMETERS[name].may_be_zero
+        largest = 1.0 if name == "fu" else LARGEST
+        smallest = 0.0 if name in PARAMETERS and PARAMETERS[name].may_be_zero else SMALLEST
         least, most = values.min(), values.max()  # NaN where any is NaN
-        if (least > 0 or (may_be_zero and least == 0)) and most <= largest:
+        if least >= smallest and most <= largest:
             continue
-        right = ((values >= 0) if may_be_zero else (values > 0)) & (values <= largest)
+        right = (values >= smallest) & (values <= largest)
         s, d = np.unravel_index(int(np.argmin(right)), right.shape)
         rule = "the unbound fraction must be above 0 and at most 1"
         if name in PARAMETERS:

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from tdmx_dask.domain.parameters import PARAMETERS, canonical_names, require_parameters
+from tdmx_dask.domain.parameters import LARGEST, PARAMETERS, SMALLEST, canonical_names, require_parameters
 from tdmx_dask.errors import InputError, SchemaError
 from tdmx_dask.store.units import same_unit
 
@@ -69,6 +69,9 @@ class Quantity:
         unit = "" if self.unit in ("", "1") else f" {self.unit}"
         if self.lowest == -math.inf:
             return f"{self.noun} must be finite"
+        if self.highest == LARGEST:
+            sign = ">" if self.lowest else ">="
+            return f"{self.noun} must be finite and {sign} 0{unit} ({SMALLEST:g} to {LARGEST:g})"
         low = f"{self.noun} must be finite and {'>=' if self.zero else '>'} {self.lowest:g}{unit}"
         return f"{low} and <= {self.highest:g}" if self.highest < math.inf else low
 
@@ -89,7 +92,9 @@ QUANTITIES: dict[str, Quantity] = {
     each.name: Quantity(
         each.unit,
         {"CL": "a clearance"}.get(each.name, "a flow" if each.unit == "L/h" else "a volume"),
-        zero=each.may_be_zero,
+        lowest=0.0 if each.may_be_zero else SMALLEST,
+        zero=True,
+        highest=LARGEST,
     )
     for each in PARAMETERS.values()
 } | {

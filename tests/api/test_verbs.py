@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given, settings
@@ -247,6 +248,16 @@ def test_pta__doses_in_mg_per_kg() -> None:
         tdmx.pta(columns(), "15 mg/kg q8h", "T>MIC >= 50%", mic=1)
 
 
+def test_pta__ignores_columns_that_are_no_numbers() -> None:
+    table = pd.DataFrame({"id": ["a", "b"], "CL": [5.0, 6.0], "Vc": [30.0, 30.0], "male": [True, False]})
+    assert tdmx.pta(table, COUNTED, "T>MIC >= 50%", mic="0.5..4").sizes["mic"] == 4
+
+
+def test_pta__regimens_by_name() -> None:
+    pta = tdmx.pta(columns(), {"short": "1 g q8h inf 30min", "long": "1 g q8h inf 4h"}, "T>MIC >= 50%", mic=1)
+    assert pta["regimen"].values.tolist() == ["short", "long"]
+
+
 def test_pta__changed_draws_are_not_those_of_their_store(store: Path) -> None:
     """Attributes survive arithmetic: a path among them must not bring the old values back."""
     opened = tdmx.open_draws(store)
@@ -297,6 +308,18 @@ def test_pta__columns_may_number_chains() -> None:
         ({"targets": "AUC24/MIC >= 10 in first_dose"}, "24 h"),
         ({"regimens": "1 g q8h x3", "targets": "T>MIC >= 50%"}, "no steady state"),
         ({"on": 3}, "on=3"),
+        ({"progress": "yes"}, "progress=yes"),
+        (
+            {"draws": columns(CL=1e-310)},
+            r"CL\[chain=0, draw=0\]=1e-310: a clearance must be finite and > 0 L/h \(1e-30 to 1e\+30\)",
+        ),
+        ({"regimens": tdmx.Regimen(1000, 1e-4), "targets": "T>MIC >= 50% in day1"}, "doses are followed"),
+        ({"regimens": "1 g q8h", "targets": "C@1e9h >= 1"}, "doses are followed"),
+        ({"draws": {**columns(), "CL": np.array(["5"])}}, "CL"),
+        ({"draws": {**columns(), "CL": np.array([5 + 1j])}}, "CL"),
+        ({"regimens": "15 mg/kg q8h", "weight": 70000}, "weight=70000"),
+        ({"regimens": "15 mg/kg q8h", "draws": columns(WT=70.0), "weight": 80}, "WT"),
+        ({"mic": "0.25..x"}, "mic=0.25..x"),
     ],
 )
 def test_pta__refuses(change: dict[str, object], message: str) -> None:
@@ -358,6 +381,19 @@ def test_cfr__is_the_dot_product(reference: xr.Dataset) -> None:
         tdmx.cfr(reference, tdmx.MICDistribution.parse("3:1"))
     with pytest.raises(InputError, match="own name"):
         tdmx.cfr(reference, [isolates, isolates])
+
+
+def test_cfr__of_a_selection(store: Path) -> None:
+    """A dimension of one may be dropped, and pairs left out: the same numbers, by label."""
+    pta = tdmx.pta(store, REGIMENS, ["T>MIC >= 50%", "AUC24/MIC >= 100 in day1"], mic=MIC, subjects=3, seed=3)
+    isolates = "0.25:0.1, 2:0.9"
+    whole = tdmx.cfr(pta, isolates)
+    for selection in ({"regimen": 1}, {"regimen": [2, 0]}, {"target": 1, "regimen": 2}, {"mic": slice(2, 9)}):
+        part = tdmx.cfr(pta.isel(selection), isolates)
+        expected = whole.isel({name: index for name, index in selection.items() if name != "mic"})
+        for name in ("cfr", "lower", "upper", "mcse"):
+            np.testing.assert_array_equal(part[name].squeeze(), expected[name].squeeze())
+    np.testing.assert_array_equal(tdmx.breakpoint(pta.isel(regimen=1), 0.5), tdmx.breakpoint(pta, 0.5)[:, 1])
 
 
 def test_cfr__monte_carlo_error_is_that_of_repeated_runs() -> None:

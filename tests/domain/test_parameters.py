@@ -38,8 +38,12 @@ def test_possible_values(name, value):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("CL", 0, r"CL=0: clearance must be above 0 L/h and finite\. Give it in L/h"),
-        ("Vc", -20, r"Vc=-20: central volume must be above 0 L and finite\. Give it in L"),
+        ("CL", 0, r"CL=0: clearance must be above 0 L/h and finite \(1e-30 to 1e\+30\)\. Give it in L/h"),
+        (
+            "Vc",
+            -20,
+            r"Vc=-20: central volume must be above 0 L and finite \(1e-30 to 1e\+30\)\. Give it in L",
+        ),
         ("Q1", -1, r"Q1=-1: flow to the first peripheral compartment must be at least 0 L/h"),
         ("Vp1", float("nan"), r"Vp1=nan: .* and finite"),
         ("Q2", float("inf"), r"Q2=inf: .* and finite"),

@@ -164,7 +164,7 @@ GOOD = {"dose": 1000, "tau": 8, "tinf": 3}
                       "Shorten it, or set tinf=tau for a continuous infusion."),
         ({"tinf": -1}, "tinf=-1: an infusion must last 0 <= tinf <= tau=8 h."),
         ({"tinf": math.nan}, "tinf=nan: the length of an infusion must be a finite number h"),
-        *[({"dose": bad}, f"dose={bad}: a dose must be a finite number > 0 mg. Give the amount in mg")
+        *[({"dose": bad}, f"dose={bad}: a dose must be a finite number > 0 and <= 1000000 mg. Give the amount in mg")
           for bad in (0, -5, math.nan, math.inf, True, None, 10**400)],
         ({"tau": 0}, "tau=0: a dosing interval must be a finite number > 0 h"),
         ({"tau": True}, "tau=True: a dosing interval"),

@@ -118,5 +118,5 @@ def test_design__grid_has_a_bound():
 def test_scenario__checks_itself():
     with pytest.raises(InputError, match="a scenario has a name"):
         Scenario(" ")
-    with pytest.raises(InputError, match="WT=nan: a covariate must be finite"):
+    with pytest.raises(InputError, match="WT=nan: a covariate must be a finite number"):
         Scenario("a", {"WT": math.nan})

@@ -272,7 +272,7 @@ class TestRefusals:
     def test_a_parameter_that_is_not_positive_names_the_patient(self):
         source = population(parameters={"CL": "5 - WT", "Vc": 20}, bsv=None,
                             covariates={"WT": {"unit": "kg", "uniform": {"low": 4, "high": 6}}})  # fmt: skip
-        message = r"CL=-0\.\d+: clearance must be above 0 L/h and finite\. It is of draw \d+, subject 0, WT=5\.\d+\."
+        message = r"CL=-0\.\d+: clearance must be above 0 L/h and finite \(1e-30 to 1e\+30\)\. It is of draw \d+, subject 0, WT=5\.\d+\."
         with pytest.raises(InputError, match=message):
             patients(source, n_draws=100)
 
@@ -281,7 +281,8 @@ class TestRefusals:
         draws = np.ones(3000)
         draws[2222] = value
         with pytest.raises(
-            InputError, match=r"Vc=.*: central volume must be above 0 L and finite\. It is of draw 2222"
+            InputError,
+            match=r"Vc=.*: central volume must be above 0 L and finite \(1e-30 to 1e\+30\)\. It is of draw 2222",
         ):
             patients(population(), n_draws=3000, thetas={"Vc": draws})
 

@@ -77,9 +77,7 @@ def test_check_draws__refuses_an_alias():
 def test_check_draws__says_which_value(bad):
     draws = make_draws()
     draws.CL[1, 17] = bad
-    text = (
-        rf"^CL\[chain=1, draw=17\]={bad:g}: a clearance must be finite and > 0 L/h\. So are 1 of 100 values"
-    )
+    text = rf"^CL\[chain=1, draw=17\]={bad:g}: a clearance must be finite and > 0 L/h \(1e-30 to 1e\+30\)\. So are 1 of 100 values"
     with pytest.raises(InputError, match=text):
         check_draws(draws)
     check_draws(draws, values=False)
@@ -90,7 +88,10 @@ def test_check_draws__says_which_value_of_a_large_array(monkeypatch):
     draws = make_draws()
     check_draws(draws)
     draws.Vc[1, 43] = np.nan
-    with pytest.raises(InputError, match=r"^Vc\[chain=1, draw=43\]=nan: a volume must be finite and > 0 L\."):
+    with pytest.raises(
+        InputError,
+        match=r"^Vc\[chain=1, draw=43\]=nan: a volume must be finite and > 0 L \(1e-30 to 1e\+30\)\.",
+    ):
         check_draws(draws)
 
 
@@ -115,9 +116,14 @@ def test_check_values__finds_the_value(bad, chain, draw, start, name):
 
 def test_check_values__zero_and_the_extremes():
     tiny, huge = np.array([5e-324]), np.array([1.7e308])
+    for name in ("CL", "Vc", "Vp2"):
+        check_values({name: np.array([1e-30, 1e30])})
+        for beyond in (tiny, huge):
+            with pytest.raises(InputError, match=rf"{name}\[draw=0\]=.* > 0 .*\(1e-30 to 1e\+30\)"):
+                check_values({name: beyond})
+    check_values({"Km": tiny})
+    check_values({"Q1": tiny})
     for name in ("CL", "Vc", "Vp2", "Km"):
-        check_values({name: tiny})
-        check_values({name: huge})
         with pytest.raises(InputError, match=rf"{name}\[draw=0\]=0: .* > 0"):
             check_values({name: np.zeros(1)})
     for name in ("Q1", "Q2", "tlag"):
