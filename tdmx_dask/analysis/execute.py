@@ -116,16 +116,22 @@ def run_threads(
     done: Callable[[], None],
     n_workers: int,
 ) -> None:
-    """Run the blocks on Dask's threaded scheduler, some tasks a thread at a time."""
+    """Run the blocks on Dask's threaded scheduler, some tasks a thread at a time; each part is taken as its task ends."""
     from dask.base import compute
+    from dask.callbacks import Callback
 
     todo = iter(list(tally.open_blocks()))
     for wave in _waves(todo, 8 * n_workers):
         tasks = delayed_blocks(kind, plan, inputs, [block for _, block in wave])
-        parts = compute(*tasks, scheduler="threads", num_workers=n_workers)
-        for (index, _), part in zip(wave, parts, strict=True):
-            take(index, part)
-        done()
+        index_of = {task.key: index for task, (index, _) in zip(tasks, wave, strict=True)}
+
+        def take_part(key: Any, part: Any, *_: Any, index_of: dict[Any, int] = index_of) -> None:
+            if key in index_of:
+                take(index_of[key], part)
+                done()
+
+        with Callback(posttask=take_part):
+            compute(*tasks, scheduler="threads", num_workers=n_workers)
 
 
 def delayed_blocks(kind: Kind, plan: Plan, inputs: Inputs, blocks: Iterable[Block]) -> list[Any]:

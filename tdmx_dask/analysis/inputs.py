@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
@@ -13,8 +14,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from tdmx_dask.analysis.plan import Block, StoreAddress
-from tdmx_dask.domain.parameters import canonical_names
-from tdmx_dask.errors import InputError, SchemaError
+from tdmx_dask.domain.parameters import PARAMETERS, canonical_names
+from tdmx_dask.errors import InputError, SchemaError, TdmxWarning
 from tdmx_dask.store.columns import INDEX_COLUMNS
 from tdmx_dask.store.draws import open_draws
 from tdmx_dask.store.importing import draws_from_columns
@@ -22,6 +23,10 @@ from tdmx_dask.store.schema import QUANTITIES, check_draws, standardise
 from tdmx_dask.store.slices import stored_at
 
 __all__ = ["Inputs", "LazySlice", "read_inputs"]
+
+
+LOOKED_AT = 100_000
+"""Draws by which columns of unknown origin are judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +167,30 @@ def _of_columns(columns: Any) -> Inputs:
     n_chains, n_draws = shape if len(shape) == 2 else (1, *shape)
     if n_chains * n_draws == 0:
         raise SchemaError("draws", "empty", "there must be at least one draw", "Check the source.")
-    return Inputs(variables, n_chains, n_draws, n_chains > 1)
+    return Inputs(variables, n_chains, n_draws, n_chains > 1 or _follow_each_other(variables))
+
+
+def _follow_each_other(variables: Mapping[str, NDArray[np.float64]]) -> bool:
+    """Whether draws of unknown origin are autocorrelated, as those of a Markov chain are; says so.
+
+    The lag-one correlation of independent draws has a standard error of 1/sqrt(n) (Bartlett 1946, J R Stat Soc 8:27).
+    """
+    for name, array in variables.items():
+        row = array[0, :LOOKED_AT]
+        if name not in PARAMETERS or row.size < 20 or not np.isfinite(row).all():
+            continue
+        centred = row - row.mean()
+        spread = centred @ centred
+        lag_one = (centred[1:] @ centred[:-1]) / spread if spread > 0 else 0.0
+        if lag_one > max(0.05, 5.0 / np.sqrt(row.size)):
+            warnings.warn(
+                f"draws: successive values of {name} are correlated ({lag_one:.2f}), so they are taken as those of a "
+                "Markov chain. If they are independent, sorted perhaps, say so: import them with sampling='independent'.",
+                TdmxWarning,
+                stacklevel=6,
+            )
+            return True
+    return False
 
 
 def _is_numeric(name: str, column: Any) -> bool:

@@ -84,7 +84,7 @@ def _split(x: NDArray[Any]) -> NDArray[np.float64]:
     result = np.empty((x.shape[2], 2, x.shape[0], half))
     result[:, 0] = x[:, :half].transpose(2, 0, 1)
     result[:, 1] = x[:, x.shape[1] - half :].transpose(2, 0, 1)
-    return result.reshape(x.shape[2], -1, half)
+    return result.reshape(x.shape[2], 2 * x.shape[0], half)
 
 
 def _autocovariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -197,6 +197,20 @@ def test_pta__dependent_draws_count_for_less() -> None:
     independent = tdmx.pta(draws.assign_attrs(sampling="independent"), COUNTED, "T>MIC >= 50%", mic=[16])
     ratio = (mcmc["mcse"] / independent["mcse"]).item() ** 2
     assert 10 < ratio < 100  # (1 + 0.95) / (1 - 0.95) = 39 for the walk itself
+    plain = {name: draws[name].values.ravel() for name in ("CL", "Vc")}
+    with pytest.warns(TdmxWarning, match=r"successive values of CL are correlated \(0.9"):
+        columns_ = tdmx.pta(plain, COUNTED, "T>MIC >= 50%", mic=[16])
+    assert columns_.attrs["sampling"] == "mcmc"
+    rng.shuffle(plain["CL"])
+    assert tdmx.pta(plain, COUNTED, "T>MIC >= 50%", mic=[16]).attrs["sampling"] == "independent"
+
+
+def test_pta__few_dependent_draws_have_no_interval() -> None:
+    draws = posterior(1, 1, omega=False).assign_attrs(sampling="mcmc")
+    with pytest.warns(TdmxWarning, match="too few draws"):
+        found = tdmx.pta(draws, COUNTED, "T>MIC >= 50%", mic=[16])
+    assert found.attrs["interval"] == "none"
+    assert np.isnan(found["lower"]).all()
 
 
 def test_pta__scenarios_share_their_patients() -> None:
@@ -368,6 +382,26 @@ def test_pta__goes_on_from_a_checkpoint(store: Path, reference: xr.Dataset, tmp_
     np.testing.assert_array_equal(resumed["attained_by_draw"], reference["attained_by_draw"])
     with pytest.raises(InputError, match=r"counts\.npz"):
         tdmx.pta(store, COUNTED, TARGETS, **{**options, "seed": 4})
+
+
+def test_pta__an_interrupt_on_threads_keeps_what_is_whole(store: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "counts.npz"
+    options = {"mic": MIC, "subjects": 9, "seed": 3, "run": "threads", "n_workers": 2, "chunk_size": 1024}
+
+    def stop(done: int, _total: int) -> None:
+        if done > 0:
+            raise KeyboardInterrupt("stopped here")
+
+    with pytest.raises(KeyboardInterrupt, match="stopped here"):
+        tdmx.pta(store, COUNTED, TARGETS, progress=stop, checkpoint=kept, **options)
+    seen: list[int] = []
+    resumed = tdmx.pta(
+        store, COUNTED, TARGETS, progress=lambda done, _: seen.append(done), checkpoint=kept, **options
+    )
+    assert seen[0] > 0
+    assert seen[-1] == 2 * 3000 * 9
+    whole = tdmx.pta(store, COUNTED, TARGETS, **options)
+    np.testing.assert_array_equal(resumed["attained_by_draw"], whole["attained_by_draw"])
 
 
 def test_cfr__is_the_dot_product(reference: xr.Dataset) -> None:
