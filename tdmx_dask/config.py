@@ -53,7 +53,16 @@ def settings() -> Settings:
     """
     import dask.config
 
-    merged = dask.config.merge(_defaults(), dask.config.get("tdmx", {}))
+    given = dask.config.get("tdmx", {})
+    return _checked(dask.config.merge(_defaults(), given)) if given else _default_settings()
+
+
+@functools.cache
+def _default_settings() -> Settings:
+    return _checked(_defaults())
+
+
+def _checked(merged: Mapping[str, Any]) -> Settings:
     merged = {key.replace("_", "-"): value for key, value in merged.items()}
     _known("tdmx", merged, set(_defaults()))
     seed = merged["seed"]

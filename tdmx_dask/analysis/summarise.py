@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -204,14 +205,14 @@ def _grid(plan: Plan, values: NDArray[Any]) -> NDArray[Any]:
     return out
 
 
-def plan_labels(plan: Plan) -> dict[str, NDArray[np.object_]]:
-    """Labels of scenario, regimen and target; objects, which Zarr stores as texts of any length."""
+def plan_labels(plan: Plan) -> dict[str, pd.Index]:
+    """Labels of scenario, regimen and target; objects, which Zarr stores as texts of any length, indexed once."""
     labels = {
         "scenario": [scenario.name for scenario in plan.scenarios],
         "regimen": [regimen.label for regimen in plan.regimens],
         "target": [target.label for target in plan.targets],
     }
-    return {name: np.array(each, dtype=object) for name, each in labels.items()}
+    return {name: pd.Index(each, dtype=object) for name, each in labels.items()}
 
 
 def _about(long_name: str, units: str = "1") -> dict[str, Any]:
