@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import xarray as xr
 
 import tdmx_dask as tdmx
+
+# The same examples in every run of CI; new ones at each run elsewhere.
+hypothesis.settings.register_profile("ci", derandomize=True, print_blob=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 MIC = tuple(2.0**k for k in range(-4, 8))
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tdmx_dask.analysis.exposure import Exposures, critical_mic_of
 from tdmx_dask.analysis.plan import Block, Plan
 from tdmx_dask.errors import InputError
-from tdmx_dask.kernels.counts import ROWS, keep_freed_memory
+from tdmx_dask.kernels.counts import ROWS, attained, attained_in_all, keep_freed_memory
 from tdmx_dask.kernels.disposition import disposition
 from tdmx_dask.kernels.random import BLOCK
 from tdmx_dask.store.draws import read_slice
@@ -59,14 +59,11 @@ def count_block(
 
     def add(pair: int, target: int, here: Pass, critical: Floats) -> None:
         cell = counts[pair, target]
-        if not plan.per_draw:
-            for i, level in enumerate(plan.mic):
-                cell[i, 0] += np.count_nonzero(critical >= level)
-            return
-        per_subject = critical.reshape(here.n_subjects, here.n_draws)
-        part = cell[:, here.first : here.first + here.n_draws]
-        for i, level in enumerate(plan.mic):
-            part[i] += np.add.reduce((per_subject >= level).view(np.uint8), axis=0, dtype=np.uint8)
+        if plan.per_draw:
+            part = cell[:, here.first : here.first + here.n_draws]
+            part += attained(critical.reshape(here.n_subjects, here.n_draws), plan.mic)
+        else:
+            cell[:, 0] += attained_in_all(critical, plan.mic)
 
     _each_pass(plan, block, values, add, rows)
     return counts
@@ -151,7 +148,7 @@ def _passes(plan: Plan, block: Block, n_rows: int) -> Iterator[Pass]:
         return
     for first in range(0, n_draws, BLOCK):
         size = min(BLOCK, n_draws - first)
-        together = max(1, min(n_rows // size, 255))  # a count over the subjects of a pass fits in eight bits
+        together = max(1, n_rows // size)
         for subject in range(block.subject_start, block.subject_stop, together):
             yield Pass(first, size, subject, min(together, block.subject_stop - subject))
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from tdmx_dask.kernels.disposition import Array, namespace
 
-__all__ = ["ROWS", "THREAD_ROWS", "attained", "keep_freed_memory"]
+__all__ = ["ROWS", "THREAD_ROWS", "attained", "attained_in_all", "keep_freed_memory"]
 
 ROWS = 8192
 """Profiles in one pass of the kernels: the temporaries of a pass, 64 kB each, then fit the second-level cache."""
@@ -34,9 +34,26 @@ def attained(critical: Array, mic: Sequence[float]) -> Array:
     """
     xp = namespace(critical)
     counts = xp.empty((len(mic), critical.shape[1]), dtype=xp.int32)
+    narrow = xp.uint8 if critical.shape[0] < 256 else xp.int32  # eight bits are added eight times as fast
     for i, level in enumerate(mic):
-        xp.sum(critical >= level, axis=0, dtype=xp.int32, out=counts[i])
+        counts[i] = xp.sum((critical >= level).view(xp.uint8), axis=0, dtype=narrow)
     return counts
+
+
+def attained_in_all(critical: Array, mic: Sequence[float]) -> Array:
+    """Count the profiles that attain the target at each MIC.
+
+    Parameters
+    ----------
+    critical : of any shape, mg/L
+    mic : mg/L, of any length
+
+    Returns
+    -------
+    (mic,), int64
+    """
+    xp = namespace(critical)
+    return xp.asarray([int(xp.count_nonzero(critical >= level)) for level in mic], dtype=xp.int64)
 
 
 @functools.cache

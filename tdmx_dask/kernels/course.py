@@ -160,7 +160,7 @@ def course_cmin(profile: Course) -> Array:
     pieces = monotone_pieces(profile)
     lowest = pieces[-1].last
     for piece in pieces:
-        falls = (piece.last <= piece.first) & (piece.end > piece.start)
+        falls = piece.last < piece.first
         lowest = xp.where(falls, xp.minimum(lowest, piece.last), lowest)
     return lowest
 
@@ -189,17 +189,24 @@ def _walk(
 ) -> tuple[Array, list[Segment]]:
     """Run from time 0 to the window's end; what is held there (before a dose due then), and the window's segments."""
     start, end = window
-    taken = [dose for dose in inputs if dose.time < end]
+    taken = sorted((dose for dose in inputs if dose.time < end), key=lambda dose: dose.time)
     ends = (dose.time + dose.tinf for dose in taken)
     times = sorted({0.0, start, end, *(dose.time for dose in taken), *(t for t in ends if t < end)})
     segments = []
+    running: list[Input] = []
+    due = 0
     for here, there in pairwise(times):
-        infused: float | Array | None = None
-        for dose in taken:
-            if dose.tinf == 0.0 and dose.time == here:
+        running = [dose for dose in running if here < dose.time + dose.tinf]
+        while due < len(taken) and taken[due].time == here:
+            dose = taken[due]
+            due += 1
+            if dose.tinf > 0.0:
+                running.append(dose)
+            else:
                 held = held + modes.share * modes.rate * (modes.resistance * dose.amount)
-            elif dose.time <= here < dose.time + dose.tinf:
-                infused = dose.amount / dose.tinf + (0.0 if infused is None else infused)
+        infused: float | Array | None = None
+        for dose in running:
+            infused = dose.amount / dose.tinf + (0.0 if infused is None else infused)
         plateau = None if infused is None else modes.share * (modes.resistance * infused)
         segment = Segment(there - here, held, plateau)
         if here >= start:

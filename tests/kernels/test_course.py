@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tdmx_dask.kernels.course import (
@@ -17,7 +17,10 @@ from tdmx_dask.kernels.course import (
     course_cmin,
     monotone_pieces,
 )
+from tdmx_dask.kernels.course_exceedance import course_exceeded
 from tdmx_dask.kernels.disposition import disposition
+from tdmx_dask.kernels.exceedance import exceeded
+from tdmx_dask.kernels.interval import steady_state
 from tests.kernels.compartments import Trajectory, columns, parameters, wide_draws
 
 HISTORIES = {  # (time, amount, tinf), window
@@ -81,13 +84,35 @@ def test_the_lowest_trough_is_a_minimum_or_the_end(p, name):
     """Where the concentration stops falling (before a dose, at the turn of an infusion) or the window ends."""
     doses, window = HISTORIES[name]
     trajectory = Trajectory(p, doses, window)
-    values = [np.asarray(piece(piece.x)) for piece in trajectory.pieces]
+    values = []
+    for piece in trajectory.pieces:  # a minimum between two knots is lower than both
+        turns = [t for t in piece.derivative().roots(extrapolate=False) if np.isfinite(t)]
+        values.append(np.asarray(piece(np.sort([*piece.x, *turns]))))
     joined = np.concatenate(values)
+    assume(
+        joined.min() == 0.0 or joined.min() > 1e-9 * joined.max()
+    )  # below, the integration does not see a fall
     falls = np.diff(joined) < -1e-13 * joined.max()  # pieces meet to rounding only
     troughs = joined[1:][falls & ~np.append(falls[1:], False)]
     expected = min([trajectory.trough, *troughs])
     profile = course(disposition(*columns([p])), as_inputs(doses), window)
     assert course_cmin(profile)[0] == pytest.approx(expected, abs=1e-6 * trajectory.highest())
+
+
+def test_the_lowest_trough_is_not_the_time_before_the_first_dose():
+    modes = disposition(*columns([(6.0, 25.0)]))
+    inputs = [Input(5.0 + 6.0 * k, 750.0, 2.0) for k in range(10)]
+    before = course_cmin(course(modes, inputs, (3.5, 60.0)))
+    np.testing.assert_array_equal(before, course_cmin(course(modes, inputs, (5.0, 60.0))))
+    assert before[0] > 1.0
+
+
+def test_a_long_history_is_walked_dose_by_dose():
+    """A thousand doses are the steady state of a drug that is gone in days."""
+    modes = disposition(*columns([(5.0, 30.0, 2.0, 20.0)]))
+    inputs = [Input(8.0 * k, 1000.0, 1.0) for k in range(1000)]
+    late = course_exceeded(course(modes, inputs, (7992.0, 8000.0)), 0.5)
+    np.testing.assert_allclose(late, 1000.0 * exceeded(steady_state(modes, 8.0, 1.0), 0.5), rtol=1e-10)
 
 
 def test_the_lowest_trough_of_a_first_dose_is_not_its_start():
