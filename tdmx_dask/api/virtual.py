@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from tdmx_dask.api.question import N_PATIENTS, read_scenarios, seed_number
+from tdmx_dask.api.nouns import read_scenarios, seed_number
+from tdmx_dask.api.question import N_PATIENTS
 from tdmx_dask.domain.parameters import PARAMETERS
 from tdmx_dask.domain.population import Population
 from tdmx_dask.domain.units import whole

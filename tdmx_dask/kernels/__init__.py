@@ -9,7 +9,8 @@ from their arguments (NumPy, CuPy). Nothing here imports Dask, xarray or pandas.
 ``interval``           one dosing interval (steady state, first, n-th): rise and fall in closed form
 ``exceedance``         the concentration that an interval exceeds during a fraction of it
 ``course``             any dose history, any window: exponentials between events
-``course_exceedance``  the same question of a course, solved with ``branches``
+``course_exceedance``  the same question of a course: joint steps in the level and the crossings, every row checked;
+                       on ``branches`` (its monotone pieces), from ``chords`` (a first guess), else ``nested`` (brackets)
 ``counts``             attainment counted at a grid of MICs
 ``random``             normals and uniforms that belong to (seed, purpose, chain, block of draws, subject)
 ``intervals``          how a PTA gets its uncertainty; ``deconvolution`` takes the subjects' noise out of it
