@@ -27,7 +27,7 @@ Kind = Literal["count", "critical"]
 SMALL_WORK = 0.2
 """s; less is not worth a scheduler."""
 
-TASK_SECONDS = 0.5
+TASK_SECONDS = 1.0
 """Aim for the length of a task: a task costs Dask 1–2 ms on a cluster."""
 
 MOST_SECONDS = 2e-6
@@ -78,7 +78,7 @@ def measure(plan: Plan, inputs: Inputs) -> float:
 
 
 def cut(plan: Plan, seconds: float, n_workers: int, chunk_size: int | None) -> tuple[Block, ...]:
-    """Cut a plan into tasks of about half a second, at least four a worker; `chunk_size` sets the draws of a task."""
+    """Cut a plan into tasks of about a second, at least four a worker; `chunk_size` sets the draws of a task."""
     n_tasks = max(4 * n_workers, round(seconds / TASK_SECONDS)) if n_workers else 1
     if not n_workers:
         draws = min(plan.n_draws, chunk_size or DIRECT_DRAWS)

@@ -9,6 +9,7 @@ import socket
 from types import TracebackType
 from typing import Any, Self
 
+import dask.config
 from distributed import Client, LocalCluster
 
 from tdmx_dask.errors import ClusterError, InputError
@@ -17,6 +18,9 @@ __all__ = ["Cluster", "available_cores", "join", "start_local"]
 
 LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
+
+SETTINGS = {"distributed.worker.profile.interval": "100ms"}
+"""Dask samples each worker's stack for its profile page, by default a hundred times a second: a share of every core."""
 
 
 class Cluster:
@@ -109,17 +113,18 @@ def start_local(
             'Put what it does under `if __name__ == "__main__":`.',
         )
     try:
-        started = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=threads_per_worker,
-            memory_limit=memory_limit,
-            processes=processes,
-            host=LOOPBACK,
-            protocol="tcp://",
-            dashboard_address=f"{LOOPBACK}:{_free_port(dashboard_port)}",
-            silence_logs=50,
-            **({"preload": "tdmx_dask.clusters.interrupts"} if processes else {}),
-        )
+        with dask.config.set(SETTINGS):
+            started = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=threads_per_worker,
+                memory_limit=memory_limit,
+                processes=processes,
+                host=LOOPBACK,
+                protocol="tcp://",
+                dashboard_address=f"{LOOPBACK}:{_free_port(dashboard_port)}",
+                silence_logs=50,
+                **({"preload": "tdmx_dask.clusters.interrupts"} if processes else {}),
+            )
         return Cluster(Client(started), started)
     except (OSError, RuntimeError, TimeoutError) as error:
         raise ClusterError(
