@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -47,8 +48,8 @@ def cfr_of(pta: xr.Dataset, distributions: Sequence[MICDistribution], level: flo
         raise InputError("organism", names, "each distribution has its own name", "Set organism= of each.")
     weights = np.stack([_weights(each, np.atleast_1d(pta["mic"].values)) for each in distributions])
     kind = str(pta.attrs["interval"])
-    everywhere = _axes(pta["pta"], *DIMS, "mic")
-    asked = np.nonzero(_axes(pta["n_simulated"], *DIMS).any(axis=-1))  # (scenario, regimen) pairs
+    everywhere = _axes(pta, "pta", *DIMS, "mic")
+    asked = np.nonzero(_axes(pta, "n_simulated", *DIMS).any(axis=-1))  # (scenario, regimen) pairs
     found = {
         name: np.full((*everywhere.shape[:3], len(names)), np.nan)
         for name in ("cfr", "lower", "upper", "mcse")
@@ -71,9 +72,7 @@ def cfr_of(pta: xr.Dataset, distributions: Sequence[MICDistribution], level: flo
         name: ((*DIMS, "organism"), values, {"long_name": about[name], "units": "1"})
         for name, values in found.items()
     }
-    coords = {name: np.atleast_1d(pta[name].values) for name in DIMS} | {
-        "organism": np.array(names, dtype=object)
-    }
+    coords = {name: _labels(pta, name) for name in DIMS} | {"organism": pd.Index(names, dtype=object)}
     attrs = {
         **pta.attrs,
         "interval_level": level,
@@ -82,12 +81,19 @@ def cfr_of(pta: xr.Dataset, distributions: Sequence[MICDistribution], level: flo
     return xr.Dataset(variables, coords, attrs)
 
 
-def _axes(variable: xr.DataArray, *dims: str) -> NDArray[Any]:
-    """Values with these axes, those included that a selection dropped."""
-    values: NDArray[Any] = (
-        variable.expand_dims([name for name in dims if name not in variable.dims]).transpose(*dims).values
-    )
+def _axes(pta: xr.Dataset, name: str, *dims: str) -> NDArray[Any]:
+    """Values of a variable with these axes, those included that a selection dropped."""
+    variable = pta[name].variable
+    missing = [dim for dim in dims if dim not in variable.dims]
+    values: NDArray[Any] = variable.values
+    if missing or variable.dims != dims:
+        values = variable.set_dims([*missing, *variable.dims]).transpose(*dims).values
     return values
+
+
+def _labels(pta: xr.Dataset, name: str) -> pd.Index:
+    """Labels along an axis, or the one label that a selection left."""
+    return pta.indexes[name] if name in pta.dims else pd.Index([pta[name].item()], dtype=object)
 
 
 def _by_draw(pta: xr.Dataset, asked: tuple[NDArray[np.intp], ...]) -> NDArray[Any] | None:
@@ -98,9 +104,9 @@ def _by_draw(pta: xr.Dataset, asked: tuple[NDArray[np.intp], ...]) -> NDArray[An
         pair: i
         for i, pair in enumerate(zip(pta["pair_scenario"].values, pta["pair_regimen"].values, strict=True))
     }
-    scenarios, regimens = (np.atleast_1d(pta[name].values) for name in DIMS[:2])
+    scenarios, regimens = (_labels(pta, name).to_numpy() for name in DIMS[:2])
     wanted = zip(scenarios[asked[0]], regimens[asked[1]], strict=True)
-    counts = _axes(pta["attained_by_draw"], "pair", "target", "mic", "chain", "draw")
+    counts = _axes(pta, "attained_by_draw", "pair", "target", "mic", "chain", "draw")
     return counts[[position[pair] for pair in wanted]]
 
 

@@ -194,7 +194,7 @@ def label_pta(
     )
     if summary.reason:
         warnings.warn(f"interval: none is given: {summary.reason}.", TdmxWarning, stacklevel=4)
-    return result.set_coords([name for name in ("pair_scenario", "pair_regimen") if by_draw is not None])
+    return result if by_draw is None else result.set_coords(["pair_scenario", "pair_regimen"])
 
 
 def _grid(plan: Plan, values: NDArray[Any]) -> NDArray[Any]:
