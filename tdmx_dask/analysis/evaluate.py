@@ -14,7 +14,6 @@ from tdmx_dask.errors import InputError
 from tdmx_dask.kernels.counts import ROWS, attained, attained_in_all, keep_freed_memory
 from tdmx_dask.kernels.disposition import disposition
 from tdmx_dask.kernels.random import BLOCK
-from tdmx_dask.store.draws import read_slice
 from tdmx_dask.store.schema import check_values
 
 __all__ = ["count_block", "critical_block"]
@@ -93,6 +92,8 @@ def _each_pass(
     """Hand the critical MICs of every pass to ``take(pair, target, pass, critical)``."""
     keep_freed_memory()
     if values is None and plan.names:
+        from tdmx_dask.store.slices import read_slice  # Zarr is imported where a store is read
+
         assert plan.store is not None  # noqa: S101  a plan without a store is given its values
         values = read_slice(
             plan.store.path,

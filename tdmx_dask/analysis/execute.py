@@ -17,7 +17,6 @@ from tdmx_dask.analysis.plan import Block, Plan
 from tdmx_dask.analysis.tally import Tally
 from tdmx_dask.kernels.counts import ROWS, THREAD_ROWS
 from tdmx_dask.kernels.random import BLOCK
-from tdmx_dask.store.draws import read_slice
 
 __all__ = ["TASKS", "TASK_NAMES", "cut", "delayed_blocks", "measure", "run_direct", "run_threads"]
 
@@ -65,9 +64,10 @@ def measure(plan: Plan, inputs: Inputs) -> float:
     draws = min(plan.n_draws, SAMPLE if plan.n_subjects == 1 else BLOCK)
     block = Block(0, 0, draws, 0, min(plan.n_subjects, max(1, SAMPLE // draws)))
     values = _load(inputs.values(block))
-    if (
-        values is None and plan.store is not None
-    ):  # reading is left out: a small slice costs as much as a whole chunk
+    if values is None and plan.store is not None:
+        from tdmx_dask.store.slices import read_slice  # Zarr is imported where a store is read
+
+        # reading is not timed: a small slice costs as much as a whole chunk
         values = read_slice(plan.store.path, plan.names, 0, 0, draws, digest=plan.store.digest)
     seconds = []
     for _ in range(2):  # the first call pays for caches and memory

@@ -17,10 +17,7 @@ from tdmx_dask.analysis.plan import Block, StoreAddress
 from tdmx_dask.domain.parameters import PARAMETERS, canonical_names
 from tdmx_dask.errors import InputError, SchemaError, TdmxWarning
 from tdmx_dask.store.columns import INDEX_COLUMNS
-from tdmx_dask.store.draws import open_draws
-from tdmx_dask.store.importing import draws_from_columns
 from tdmx_dask.store.schema import QUANTITIES, check_draws, standardise
-from tdmx_dask.store.slices import stored_at
 
 __all__ = ["Inputs", "LazySlice", "read_inputs"]
 
@@ -107,6 +104,8 @@ def read_inputs(draws: object) -> Inputs:
         The store cannot be read.
     """
     if isinstance(draws, str | PathLike):
+        from tdmx_dask.store.draws import open_draws
+
         draws = open_draws(Path(fspath(draws)))
     if isinstance(draws, xr.DataTree):
         if "posterior" not in draws.children:
@@ -125,8 +124,12 @@ def read_inputs(draws: object) -> Inputs:
 
 
 def _of_dataset(draws: xr.Dataset) -> Inputs:
-    path = stored_at(draws)  # None where a variable was changed since the store was opened
-    address = None if path is None else StoreAddress(str(path), str(draws.attrs["digest"]))
+    address = None
+    if "store" in draws.attrs:
+        from tdmx_dask.store.slices import stored_at  # Zarr is imported where a store is read
+
+        path = stored_at(draws)  # None where a variable was changed since the store was opened
+        address = None if path is None else StoreAddress(str(path), str(draws.attrs["digest"]))
     draws = standardise(draws)
     check_draws(draws, values=False)
     loaded = all(isinstance(array.variable._data, np.ndarray) for array in draws.data_vars.values())
@@ -157,6 +160,8 @@ def _of_columns(columns: Any) -> Inputs:
     shapes = {np.shape(columns[name]) for name in names}
     plain = all(name.isidentifier() and name.casefold() not in INDEX_COLUMNS for name in names)
     if not plain or len(shapes) > 1 or len(next(iter(shapes))) not in (1, 2):
+        from tdmx_dask.store.importing import draws_from_columns
+
         return _of_dataset(draws_from_columns({name: columns[name] for name in names}))
     aliases = canonical_names(names)
     variables = {}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
-from tdmx_dask.domain.section import nearest, shown
+from tdmx_dask.domain.section import shown
 from tdmx_dask.errors import InputError
 
 __all__ = [
@@ -217,6 +218,15 @@ def infer_model(names: Iterable[str]) -> Model:
     return model
 
 
+def _meant(wanted: str, rest: list[str]) -> str:
+    """What to do about a parameter that is missing, where another column may be it."""
+    alike = [name for name in rest if name.casefold() == wanted.casefold()]
+    alike = alike or get_close_matches(wanted, rest, 1)
+    if not alike:
+        return "Give them all."
+    return f"Is {alike[0]} meant? Call it {wanted}, on import with --column {wanted}={alike[0]}."
+
+
 def require_parameters(names: Iterable[str], model: str) -> dict[str, str]:
     """Return the seed's name of each parameter given, where all those of a model are there.
 
@@ -244,6 +254,6 @@ def require_parameters(names: Iterable[str], model: str) -> dict[str, str]:
             "parameters",
             shown(" ".join(given)) or "none",
             f"a {model} model needs {' '.join(wanted)}; missing: {' '.join(missing)}",
-            nearest(missing[0], rest) if rest else "Give them all.",
+            _meant(missing[0], rest),
         )
     return dict(sorted(found.items(), key=lambda pair: CANONICAL_ORDER.index(pair[1])))
