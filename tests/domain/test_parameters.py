@@ -138,7 +138,9 @@ def test_many_names_make_a_short_complaint():
 
 
 def test_the_nearest_name_is_offered():
-    with pytest.raises(InputError, match=r"missing: Vc\. Is vc meant\? Call it Vc, on import with --column Vc=vc\."):
+    with pytest.raises(
+        InputError, match=r"missing: Vc\. Is vc meant\? Call it Vc, on import with --column Vc=vc\."
+    ):
         require_parameters(["CL", "vc"], "1C")
 
 
