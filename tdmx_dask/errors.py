@@ -8,6 +8,7 @@
     ├── ConfigError               a setting of the ``tdmx`` configuration
     ├── StoreError (OSError)      reading or writing a store: damage, a full disk, no permission
     ├── FitError                  a Stan run
+    │   └── FitCancelled          … that was cancelled
     ├── JobError                  a queued request
     └── ClusterError              a scheduler or its workers
 
@@ -20,6 +21,7 @@ from __future__ import annotations
 __all__ = [
     "ClusterError",
     "ConfigError",
+    "FitCancelled",
     "FitError",
     "InputError",
     "JobError",
@@ -74,6 +76,10 @@ class StoreError(TdmxError, OSError):
 
 class FitError(TdmxError):
     """A Stan run failed."""
+
+
+class FitCancelled(FitError):
+    """A Stan run was cancelled by whoever asked for it."""
 
 
 class JobError(TdmxError):
