@@ -23,7 +23,15 @@ class Runner(Protocol):
         ...
 
     def submit(
-        self, batch: Batch, *, name: str, memory_mb: float, priority: int, retries: int, emit: Emit, done: Done
+        self,
+        batch: Batch,
+        *,
+        name: str,
+        memory_mb: float,
+        priority: int,
+        retries: int,
+        emit: Emit,
+        done: Done,
     ) -> str:
         """Queue a batch; return its ticket.
 
