@@ -78,7 +78,7 @@ class FitError(TdmxError):
     """A Stan run failed."""
 
 
-class FitCancelled(FitError):
+class FitCancelled(FitError):  # noqa: N818  (it is no failure)
     """A Stan run was cancelled by whoever asked for it."""
 
 
