@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from tdmx_dask.errors import InputError
 
-__all__ = ["BLOCK", "PURPOSE_COVARIATE", "PURPOSE_ETA", "normal_block", "uniform_block"]
+__all__ = [
+    "BLOCK",
+    "PURPOSE_CALIBRATION",
+    "PURPOSE_COVARIATE",
+    "PURPOSE_ETA",
+    "normal_block",
+    "uniform_block",
+]
 
 BLOCK = 1024
 """Draws in a block: the unit in which tasks are cut."""
@@ -26,6 +33,9 @@ PURPOSE_ETA = 1
 
 PURPOSE_COVARIATE = 2
 """Covariates of virtual patients."""
+
+PURPOSE_CALIBRATION = 3
+"""Parameters and levels of a simulation-based calibration."""
 
 _WORD = 1 << 64
 _HALF_STEP = 2.0**-54
