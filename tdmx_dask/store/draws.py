@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from tdmx_dask.store import layout
 from tdmx_dask.store.digest import ContentDigest, content_digest, json_safe
 from tdmx_dask.store.publish import staging
 from tdmx_dask.store.schema import (
+    BY_DRAW,
     CONSTANT_DATA,
     DRAWS_SCHEMA,
     POSTERIOR,
-    SAMPLE_STATS,
     check_draws,
     check_values,
     standardise,
@@ -38,14 +38,14 @@ __all__ = [
     "write_draws",
 ]
 
-GROUPS = (POSTERIOR, SAMPLE_STATS, CONSTANT_DATA)
+GROUPS = (POSTERIOR, *BY_DRAW, CONSTANT_DATA)
 _OF_A_STORE = (
     "tdmx_schema",
     "created_by",
     "digest",
     "store",
 )  # attributes that a store gives, not its content
-_POSITIONS = ("chain", "draw")  # known by position: never coordinates
+POSITIONS = ("chain", "draw")  # known by position: never coordinates
 
 
 def open_draws(path: str | PathLike[str]) -> xr.Dataset:
@@ -73,7 +73,7 @@ def open_draws(path: str | PathLike[str]) -> xr.Dataset:
 
 
 def open_tree(path: str | PathLike[str]) -> xr.DataTree:
-    """Open all groups of a store of draws, lazily: posterior, and if there are any sample_stats and constant_data.
+    """Open all groups of a store of draws, lazily: posterior, and those of sample_stats, log_likelihood, … that it has.
 
     Parameters
     ----------
@@ -108,8 +108,8 @@ def write_draws(
 
     Parameters
     ----------
-    draws : variables (chain, draw, …), in memory or lazy; a DataTree with the groups posterior, sample_stats and
-        constant_data is kept whole
+    draws : variables (chain, draw, …), in memory or lazy; a DataTree with the groups posterior, sample_stats,
+        log_likelihood, posterior_predictive and constant_data is kept whole
     path : folder to make
     overwrite : replace an existing store once the new one is whole
 
@@ -125,21 +125,23 @@ def write_draws(
         The disk is full, or the place cannot be written.
     """
     groups = prepare(draws)
-    posterior = groups[POSTERIOR]
     with staging(path, overwrite=overwrite) as partial:
         root = zarr.open_group(partial, mode="w-", zarr_format=3, attributes={"tdmx_schema": DRAWS_SCHEMA})
         digests = {name: _write_group(root.create_group(name), group) for name, group in groups.items()}
-        root.attrs.update(
-            {
-                "tdmx_schema": DRAWS_SCHEMA,
-                "created_by": layout.created_by(),
-                "variables": list(map(str, posterior.data_vars)),
-                "contents": {name: layout.contents(group) for name, group in groups.items()},
-                "digests": digests,
-                "digest": digests[POSTERIOR],
-            }
-        )
+        root.attrs.update(mark(groups, digests))
     return digests[POSTERIOR]
+
+
+def mark(groups: Mapping[str, xr.Dataset], digests: Mapping[str, str]) -> dict[str, Any]:
+    """Attributes of the root of a store that is whole."""
+    return {
+        "tdmx_schema": DRAWS_SCHEMA,
+        "created_by": layout.created_by(),
+        "variables": list(map(str, groups[POSTERIOR].data_vars)),
+        "contents": {name: layout.contents(group) for name, group in groups.items()},
+        "digests": dict(digests),
+        "digest": digests[POSTERIOR],
+    }
 
 
 def verify_draws(path: str | PathLike[str]) -> str:
@@ -179,19 +181,23 @@ def draws_digest(draws: xr.Dataset) -> str:
 
 
 def _digest(name: str, group: xr.Dataset) -> str:
-    return content_digest(group, ignore=_POSITIONS, also=_also(name, group))
+    return content_digest(group, ignore=POSITIONS, also=also(name, group))
 
 
-def _also(name: str, group: xr.Dataset) -> str:
+def also(name: str, group: xr.Dataset) -> str:
+    """What of a group counts for its digest besides its variables."""
     return str(group.attrs["sampling"]) if name == POSTERIOR else ""
 
 
-def prepare(draws: xr.Dataset | xr.DataTree) -> dict[str, xr.Dataset]:
+def prepare(draws: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
     """The groups to write, checked but for the values of the posterior."""
     if isinstance(draws, xr.Dataset):
         groups = {POSTERIOR: draws}
     else:
-        groups = {name: group.to_dataset() for name, group in draws.children.items()}
+        if isinstance(draws, xr.DataTree):
+            groups = {name: group.to_dataset() for name, group in draws.children.items()}
+        else:
+            groups = dict(draws)
         strange = [name for name in groups if name not in GROUPS]
         if strange or POSTERIOR not in groups:
             given = ", ".join(groups) or "none"
@@ -205,15 +211,15 @@ def prepare(draws: xr.Dataset | xr.DataTree) -> dict[str, xr.Dataset]:
     for attribute in _OF_A_STORE:
         groups[POSTERIOR].attrs.pop(attribute, None)
     check_draws(groups[POSTERIOR], values=False)
-    lengths = tuple(groups[POSTERIOR].sizes[each] for each in _POSITIONS)
+    lengths = tuple(groups[POSTERIOR].sizes[each] for each in POSITIONS)
     for name, group in groups.items():
-        groups[name] = group.drop_vars([each for each in _POSITIONS if each in group.coords])
+        groups[name] = group.drop_vars([each for each in POSITIONS if each in group.coords])
         for key, variable in group.data_vars.items():
             if variable.dtype.kind not in "biuf":
                 raise SchemaError(
                     f"{name}/{key}", variable.dtype, "a store of draws holds numbers", "Leave it out."
                 )
-            if name == SAMPLE_STATS and (variable.dims[:2], variable.shape[:2]) != (_POSITIONS, lengths):
+            if name in BY_DRAW and (variable.dims[:2], variable.shape[:2]) != (POSITIONS, lengths):
                 rule = f"it has the posterior's {lengths[0]} chains of {lengths[1]} draws"
                 raise SchemaError(f"{name}/{key}", variable.shape, rule, "Select the same draws of both.")
     return groups
@@ -224,8 +230,8 @@ def _write_group(target: zarr.Group, group: xr.Dataset) -> str:
     name = target.basename
     target.attrs.update(json_safe(group.attrs))
     layout.write_coordinates(target, group)
-    digest = ContentDigest(group, ignore=_POSITIONS, also=_also(name, group))
-    by_draw = [key for key, variable in group.data_vars.items() if variable.dims[:2] == _POSITIONS]
+    digest = ContentDigest(group, ignore=POSITIONS, also=also(name, group))
+    by_draw = [key for key, variable in group.data_vars.items() if variable.dims[:2] == POSITIONS]
     for other in set(group.data_vars) - set(by_draw):
         variable = group[other]
         values = np.asarray(variable.values)

@@ -17,7 +17,7 @@ from tdmx_dask.store.cmdstan import GZIP, is_cmdstan, read_chains
 from tdmx_dask.store.columns import Options, Variables, build, by_chain, gather
 from tdmx_dask.store.draws import open_tree
 from tdmx_dask.store.extras import need_netcdf
-from tdmx_dask.store.schema import CONSTANT_DATA, POSTERIOR, SAMPLE_STATS, SAMPLINGS
+from tdmx_dask.store.schema import BY_DRAW, CONSTANT_DATA, POSTERIOR, SAMPLINGS
 from tdmx_dask.store.tables import read_csv, read_parquet
 
 __all__ = ["FORMATS", "draws_from_columns", "import_draws", "import_tree"]
@@ -262,7 +262,7 @@ def _open_groups(path: str | PathLike[str], form: str) -> Mapping[str, xr.Datase
         raise InputError("source", os.fspath(path), rule, "Write it again.") from error
 
 
-_GROUPS = (POSTERIOR, SAMPLE_STATS, CONSTANT_DATA)
+_GROUPS = (POSTERIOR, *BY_DRAW, CONSTANT_DATA)
 
 
 def _netcdf_engine(path: str | PathLike[str]) -> str:
@@ -296,7 +296,7 @@ def _from_groups(
     own = posterior.attrs.get("sampling")
     options = _with_note(options, {"sampling": own})
     result = build(variables, options, chains=True, source=str(posterior.attrs.get("source") or name))
-    for key in (SAMPLE_STATS, CONSTANT_DATA):
+    for key in _GROUPS[1:]:
         if key in groups:
             numbers = [
                 each for each, variable in groups[key].data_vars.items() if variable.dtype.kind in "biuf"

@@ -11,6 +11,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ KEYS: Any = {"name": "default", "separator": "."}  # one flat folder an array: c
 DAMAGED = "Restore it from a copy, or make it again."
 
 
+@cache
 def created_by() -> str:
     """Name and version of this package."""
     try:

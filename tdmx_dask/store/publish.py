@@ -13,14 +13,14 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 
 from tdmx_dask.errors import InputError, StoreError
 
-__all__ = ["flush", "staging", "writing_error"]
+__all__ = ["flush", "flush_all", "staging", "writing_error"]
 
 OURS = ("zarr.json", "run.json")  # a folder with one of these at its top was written by tdmx
 
@@ -45,7 +45,7 @@ _RENAME_EXCHANGE = 2
 
 
 @contextmanager
-def staging(path: str | PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+def staging(path: str | PathLike[str], *, overwrite: bool = False, alone: bool = True) -> Iterator[Path]:
     """Yield a name beside `path` to write to; at the end it takes the place of `path`.
 
     Folders above `path` are made. An error, or Ctrl-C, removes what was written and leaves `path` as it was.
@@ -54,6 +54,7 @@ def staging(path: str | PathLike[str], *, overwrite: bool = False) -> Iterator[P
     ----------
     path : the file or folder to publish
     overwrite : replace what exists; the old is kept until the new is whole
+    alone : false for one of many: whoever writes them brings all to the disk at once, by `flush_all`, before this ends
 
     Yields
     ------
@@ -71,9 +72,11 @@ def staging(path: str | PathLike[str], *, overwrite: bool = False) -> Iterator[P
     partial = target.with_name(f"{_prefix(target)}{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
         _make_folders(target.parent)
-        _remove_left_behind(target)
+        if alone:
+            _remove_left_behind(target)
         yield partial
-        flush(partial)
+        if alone:
+            flush(partial)
         _swap(partial, target, path, overwrite=overwrite)
     except BaseException as error:
         _remove(partial)
@@ -118,6 +121,21 @@ def flush(path: Path) -> None:
             raise
     finally:
         os.close(handle)
+
+
+def flush_all(paths: Sequence[Path]) -> None:
+    """Bring folders of one file system to the disk: in one call of the system where there are several."""
+    if len(paths) > 1:
+        handle = os.open(paths[0], os.O_RDONLY)
+        try:
+            if ctypes.CDLL(None, use_errno=True).syncfs(handle) == 0:
+                return
+        except (AttributeError, OSError):
+            pass  # not Linux
+        finally:
+            os.close(handle)
+    for path in paths:
+        flush(path)
 
 
 def _prefix(target: Path) -> str:

@@ -1,6 +1,7 @@
 """Names, dimensions, dtypes and units of every store, in one place, and the checks that hold them.
 
-A store of draws has the groups `POSTERIOR`, `SAMPLE_STATS` and `CONSTANT_DATA`. Each variable of the
+A store of draws has the groups `POSTERIOR`, and where a fit made it `SAMPLE_STATS`, `LOG_LIKELIHOOD`, `POSTERIOR_PREDICTIVE` (ArviZ's
+names) and `CONSTANT_DATA`. Each variable of the
 posterior is float64 with dimensions (chain, draw), then its own; a chain and a draw are known by their
 position, so they have no coordinates. A result has the dimensions of `RESULTS`.
 """
@@ -20,9 +21,12 @@ from tdmx_dask.errors import InputError, SchemaError
 from tdmx_dask.store.units import same_unit
 
 __all__ = [
+    "BY_DRAW",
     "CONSTANT_DATA",
     "DRAWS_SCHEMA",
+    "LOG_LIKELIHOOD",
     "POSTERIOR",
+    "POSTERIOR_PREDICTIVE",
     "QUANTITIES",
     "RESULTS",
     "RESULT_SCHEMA",
@@ -39,6 +43,10 @@ __all__ = [
 DRAWS_SCHEMA = "draws/1"
 RESULT_SCHEMA = "result/1"
 POSTERIOR, SAMPLE_STATS, CONSTANT_DATA = "posterior", "sample_stats", "constant_data"
+LOG_LIKELIHOOD, POSTERIOR_PREDICTIVE = "log_likelihood", "posterior_predictive"
+BY_DRAW = (SAMPLE_STATS, LOG_LIKELIHOOD, POSTERIOR_PREDICTIVE)
+"""Groups beside the posterior whose variables have its chains and draws."""
+
 SAMPLINGS = ("mcmc", "independent")
 OMEGA_DIMS = ("chain", "draw", "eta", "eta2")
 BLOCK_VALUES = 1 << 22  # 32 MiB
