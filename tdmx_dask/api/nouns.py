@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tdmx_dask.analysis.exposure import single_targets
+from tdmx_dask.domain.doses import body_weight
 from tdmx_dask.domain.grid import parse_mic_grid
 from tdmx_dask.domain.mic import MICDistribution
 from tdmx_dask.domain.regimen import Regimen
@@ -14,9 +15,6 @@ from tdmx_dask.domain.units import real, whole
 from tdmx_dask.errors import InputError
 
 __all__ = ["body_weight", "read_mic", "read_regimens", "read_scenarios", "read_targets", "seed_number"]
-
-BODY_WEIGHTS = (0.2, 650.0)
-"""kg, from the smallest of the newborn to the heaviest of adults: beyond is a slip of units."""
 
 
 def read_regimens(given: object) -> tuple[Regimen, ...]:
@@ -113,9 +111,3 @@ def seed_number(seed: object) -> int:
     if number >= 2**64:
         raise InputError("seed", seed, "a seed is below 2^64", "For example seed=1.")
     return number
-
-
-def body_weight(name: str, value: object) -> float:
-    """A body weight that a person can have, kg."""
-    lightest, heaviest = BODY_WEIGHTS
-    return real(name, value, "a body weight", unit="kg", ge=lightest, le=heaviest, fix="Give it in kg.")

@@ -13,6 +13,7 @@ __all__ = [
     "Cycle",
     "DoseEvent",
     "as_event",
+    "body_weight",
     "check_infusion",
     "hours",
     "loading_doses",
@@ -22,6 +23,9 @@ __all__ = [
 
 LARGEST_DOSE = 1e6
 """mg, or mg/kg: a kilogram of drug is a slip of units."""
+
+BODY_WEIGHTS = (0.2, 650.0)
+"""kg, from the smallest of the newborn to the heaviest of adults: beyond is a slip of units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,3 +224,9 @@ def loading_doses(loading: object, start: float, maintenance: DoseEvent, tau: fl
 
 def _says_unit(given: Mapping[str, object]) -> bool:
     return "per_kg" in given or isinstance(given.get("dose", given.get("amount")), str)
+
+
+def body_weight(name: str, value: object) -> float:
+    """A body weight that a person can have, kg."""
+    lightest, heaviest = BODY_WEIGHTS
+    return real(name, value, "a body weight", unit="kg", ge=lightest, le=heaviest, fix="Give it in kg.")

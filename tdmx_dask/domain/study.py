@@ -19,7 +19,20 @@ from tdmx_dask.domain.section import Item, Section, nearest
 from tdmx_dask.domain.target import AllOf, Target, parse_target
 from tdmx_dask.errors import InputError, TdmxWarning
 
-__all__ = ["N_DEFAULT", "Scenario", "Study", "needs_mic", "noting", "read_study", "shipped_studies"]
+__all__ = [
+    "N_DEFAULT",
+    "Scenario",
+    "Study",
+    "needs_mic",
+    "noting",
+    "read_distributions",
+    "read_fu",
+    "read_mics",
+    "read_population",
+    "read_study",
+    "read_targets",
+    "shipped_studies",
+]
 
 N_DEFAULT = 10_000
 """Virtual patients of a study that does not say how many."""
@@ -101,15 +114,15 @@ class Study:
         """
         top = Section(Item(mapping, "")).only(*_KEYS)
         folder = path.parent if path else Path()
-        population = _population(top, folder)
+        population = read_population(top, folder)
         draws = folder / top.text("draws") if "draws" in top else None
         if population is None and draws is None:
             top.at("population")
         scenarios, design = read_design(top, population.covariates if population else None)
-        targets = _targets(top)
+        targets = read_targets(top)
         with noting() as notes:
-            distributions = _distributions(top, folder)
-        mic = _mic(top, targets, distributions)
+            distributions = read_distributions(top, folder)
+        mic = read_mics(top, targets, distributions)
         published = _published(top, scenarios, design, targets, mic) if "published" in top else None
         return cls(
             name=_name(top, path),
@@ -125,7 +138,7 @@ class Study:
             subjects=_subjects(top, draws),
             distributions=distributions,
             published=published,
-            fu=_fu(top),
+            fu=read_fu(top),
             level=top.number("level", 0.95, low=0.5, high=0.9999),
             breakpoint_level=top.number("breakpoint_level", 0.9, low=0.01, high=1),
             path=path,
@@ -196,7 +209,8 @@ def _name(top: Section, path: Path | None) -> str:
     return name
 
 
-def _population(top: Section, folder: Path) -> Population | None:
+def read_population(top: Section, folder: Path) -> Population | None:
+    """The population of a document: a mapping, or the file that holds one; None where there is none."""
     if "population" not in top:
         return None
     item = top.at("population")
@@ -225,7 +239,8 @@ def _subjects(top: Section, draws: Path | None) -> int:
     return subjects
 
 
-def _fu(top: Section) -> float | None:
+def read_fu(top: Section) -> float | None:
+    """The unbound fraction of a document, above 0 and at most 1."""
     if "fu" not in top:
         return None
     fu = top.number("fu", low=0, high=1)
@@ -234,7 +249,8 @@ def _fu(top: Section) -> float | None:
     return fu
 
 
-def _targets(top: Section) -> list[Target | AllOf]:
+def read_targets(top: Section) -> list[Target | AllOf]:
+    """The targets of a document, each once."""
     found: list[Target | AllOf] = []
     for item in top.items("targets"):
         found.append(_target(item))
@@ -250,7 +266,8 @@ def _target(item: Item) -> Target | AllOf:
         return parse_target(item.value)
 
 
-def _distributions(top: Section, folder: Path) -> tuple[MICDistribution, ...]:
+def read_distributions(top: Section, folder: Path) -> tuple[MICDistribution, ...]:
+    """The MIC distributions of a document; none where it has none."""
     if "distributions" not in top:
         return ()
     found: list[MICDistribution] = []
@@ -290,7 +307,7 @@ def _distribution(item: Item, folder: Path) -> Sequence[MICDistribution]:
         return [MICDistribution.from_mapping(value)]
 
 
-def _mic(
+def read_mics(
     top: Section, targets: Sequence[Target | AllOf], distributions: Sequence[MICDistribution]
 ) -> tuple[float, ...]:
     """The grid: as given, else the MICs of the distributions, else 1 mg/L where no target needs one."""
