@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from tdmx_dask.errors import FitError
 from tdmx_dask.fitting.task import ChainEvent, ChainResult, ChainTask
 
-__all__ = ["Emit", "Engine"]
+__all__ = ["Emit", "Engine", "InitialisationFailed"]
 
 Emit = Callable[[ChainEvent], None]
+
+
+class InitialisationFailed(FitError):  # noqa: N818  (says what happened, as FitCancelled does)
+    """No finite log density where a chain was to start; another attempt may do better."""
 
 
 class Engine(Protocol):
