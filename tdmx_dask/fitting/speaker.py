@@ -1,0 +1,43 @@
+"""What a running batch says: events of its chains, thinned, over whatever carries them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import astuple
+from typing import Any
+
+from tdmx_dask.fitting.task import ChainEvent
+
+__all__ = ["EVENT_SECONDS", "Speaker"]
+
+EVENT_SECONDS = 0.5
+"""Events of one chain and phase are at least this far apart."""
+
+
+class Speaker:
+    """Sends events on: the first and last of each phase of a chain, and others now and then.
+
+    Parameters
+    ----------
+    carry : sends one event as a plain list, from any thread; where it can no more, no fit fails for it
+    """
+
+    def __init__(self, carry: Callable[[list[Any]], object]) -> None:
+        self._carry = carry
+        self._said: dict[int, tuple[tuple[int, int, str], float]] = {}
+        self._lock = threading.Lock()
+
+    def emit(self, event: ChainEvent) -> None:
+        """Send an event unless one of its kind was sent a moment ago."""
+        kind = (event.round, event.attempt, event.phase)
+        now = time.monotonic()
+        with self._lock:
+            before, then = self._said.get(event.chain, (None, 0.0))
+            if before == kind and now - then < EVENT_SECONDS and event.iteration < event.total:
+                return
+            self._said[event.chain] = (kind, now)
+        with suppress(OSError, RuntimeError):
+            self._carry(list(astuple(event)))
