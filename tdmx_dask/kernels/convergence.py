@@ -295,17 +295,21 @@ def _ess(block: NDArray[Any]) -> Floats:
 
 
 def _integrated(correlation: Floats) -> Floats:
-    """Integrated autocorrelation time (cell,) of (cell, lag) by Geyer's initial monotone sequence; unbounded below."""
+    """Integrated autocorrelation time (cell,) of (cell, lag) by Geyer's initial monotone sequence; unbounded below.
+
+    A pair that is 0 in exact arithmetic (short indicator series have them) ends the sequence or not as rounding has it, in ArviZ too.
+    """
     n_pairs = max(1, (correlation.shape[1] - 1) // 2)
     even = correlation[:, 0 : 2 * n_pairs : 2]
     pairs = even + correlation[:, 1 : 2 * n_pairs : 2]
     positive = np.logical_and.accumulate(pairs > 0.0, axis=1)
-    positive[:, -1] = (
-        False  # of the last pair, as of the first that fails, the even lag alone counts, where it is positive
-    )
+    to_the_end = positive[:, -1].copy()
+    positive[:, -1] = False
     kept = np.where(positive, np.minimum.accumulate(pairs, axis=1), 0.0).sum(axis=1)
+    # The first pair that fails lends its even lag where that is positive; where none fails, the last one lends its own.
     lent = np.take_along_axis(even, positive.sum(axis=1)[:, None], axis=1)[:, 0]
-    result: Floats = 2.0 * kept - 1.0 + np.maximum(lent, 0.0)
+    lent = np.where(to_the_end, lent, np.maximum(lent, 0.0))
+    result: Floats = 2.0 * kept - 1.0 + lent
     return result
 
 
