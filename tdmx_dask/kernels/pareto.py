@@ -1,7 +1,8 @@
 """Pareto-smoothed importance sampling: how far an approximation may be trusted, and weights that mend it where it may.
 
-Vehtari, Simpson, Gelman, Yao, Gabry 2024, Journal of Machine Learning Research 25(72), algorithm 1, with the length of the tail as ArviZ rounds it; the generalised Pareto fit is that
-of Zhang, Stephens 2009, Technometrics 51:316, with the weakly informative prior of Vehtari et al., appendix G.
+Vehtari, Simpson, Gelman, Yao, Gabry 2024, Journal of Machine Learning Research 25(72), algorithm 1, with the length of the tail rounded
+as ArviZ does; the generalised Pareto fit is that of Zhang, Stephens 2009, Technometrics 51:316, with the weakly informative prior of
+Vehtari et al., appendix G.
 """
 
 from __future__ import annotations
