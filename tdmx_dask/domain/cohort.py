@@ -33,6 +33,7 @@ from itertools import groupby
 from pathlib import Path
 
 from tdmx_dask.domain.cohort_table import Row, Table, read_table
+from tdmx_dask.domain.covariate import SEXES
 from tdmx_dask.domain.doses import DoseEvent
 from tdmx_dask.domain.level import Level, parse_level
 from tdmx_dask.domain.measurement import Measurement
@@ -295,4 +296,4 @@ def _values(rows: Sequence[Row], column: str) -> Iterator[tuple[str, Row]]:
     for row in rows:
         text = row.text(column)
         if text:
-            yield (text if text.isalpha() else number_text(row.number_of(column))), row
+            yield (text.lower() if text.lower() in SEXES else number_text(row.number_of(column))), row

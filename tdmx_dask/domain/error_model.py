@@ -70,7 +70,7 @@ class ErrorModel:
         wanted = self.parts_of(self.kind)
         for name, given in (("additive", self.additive), ("proportional", self.proportional)):
             if (given is None) == (name in wanted):
-                rule = f"a {self.kind} error has {' and '.join(wanted)}"
+                rule = f"the error {self.kind} has {' and '.join(wanted)}"
                 fix = f"Give {name}." if given is None else "Remove it, or change the kind."
                 raise InputError(name, None if given is None else f"{given.median:g}", rule, fix)
         if self.additive is not None:

@@ -19,7 +19,7 @@ SMALLEST_LEVEL, LARGEST_LEVEL = 1e-6, 1e4
 LATEST = 87_600.0
 """h: ten years."""
 
-_TEXT = re.compile(rf"\s*(<=|<|≤)?\s*({NUMBER})\s*([^\d\s].*?)?\s*")
+_TEXT = re.compile(rf"\s*(<=|<|≤)?\s*({NUMBER})\s*([^\W\d].*?)?\s*")
 _MG_PER_L = {"mg/l": 1.0, "ug/ml": 1.0, "mcg/ml": 1.0, "ng/ml": 1e-3, "ug/l": 1e-3, "mcg/l": 1e-3}
 
 

@@ -171,8 +171,8 @@ class Section:
     def at(self, key: str) -> Item:
         """The value of a key that must be there."""
         if self._value.get(key) is None:
-            here = self.item.path or "a study"
-            rule = f"{here} needs this key" if key not in self._value else "a value is missing after this key"
+            needs = f"{self.item.path} needs this key" if self.item.path else "this key is needed"
+            rule = needs if key not in self._value else "a value is missing after this key"
             self._at(key).fail(rule, f"Write `{key}: …`.", schema=True)
         return self._at(key)
 

@@ -19,6 +19,7 @@ from tdmx_dask.domain.patient import Patient
 from tdmx_dask.domain.population import Population
 from tdmx_dask.domain.prior import PriorSet, model_of
 from tdmx_dask.domain.section import Item
+from tdmx_dask.domain.study import noting
 from tdmx_dask.domain.typical import prior_of
 from tdmx_dask.errors import InputError, TdmxWarning
 from tdmx_dask.fitting.program import Program, read_program
@@ -108,18 +109,20 @@ def ask(
     InputError
         No priors, priors of another model, a covariate that is missing, or nothing to estimate.
     """
-    notes: list[str] = []
-    prior, fu = _priors_of(patient, model, priors)
-    error = _error_of(patient, error, notes)
-    fu = patient.fu if patient.fu is not None else fu
-    if not patient.levels:
-        _note(f"{patient.id}: there is no level, so the posterior is the prior (prior only).", notes)
+    with noting() as notes:
+        prior, fu = _priors_of(patient, model, priors)
+        error = _error_of(patient, error)
+        if not patient.levels:
+            _warn(f"{patient.id}: there is no level, so the posterior is the prior (prior only).")
     sigmas = tuple(f"sigma_{part}" for part in error.free)
     if not prior.free and not sigmas:
         rule = "every parameter is fixed, so there is nothing to estimate"
         raise InputError("priors", prior.source or prior.model, rule, "Give omega or cv to at least one.")
     _check_run_in(patient, prior)
     data = _linear_data(patient, prior, error, centred)
+    if centred and _is_singular(data):
+        rule = "a parameter that the others determine has no density of its own"
+        raise InputError("centred", centred, rule, "Leave centred out.")
     constant, dims = _constants(data)
     return FitQuestion(
         name=patient.id,
@@ -129,7 +132,7 @@ def ask(
         model=prior.model,
         constant=constant,
         dims=dims,
-        carried=_carried(patient, fu),
+        carried=_carried(patient, patient.fu if patient.fu is not None else fu),
         features=_features(patient, prior, error),
         patient=patient,
         notes=tuple(notes),
@@ -169,9 +172,7 @@ def ask_program(
     )
 
 
-def _priors_of(
-    patient: Patient, model: str | None, given: Population | PriorSet | Mapping[str, object] | None
-) -> tuple[PriorSet, float | None]:
+def _priors_of(patient: Patient, model: str | None, given: object) -> tuple[PriorSet, float | None]:
     """Priors at the patient's covariates, and fu where the population says."""
     if model is not None:
         model_of(model)
@@ -186,6 +187,11 @@ def _priors_of(
     if priors is None:
         rule = "a fit needs a population or priors, and the patient has none"
         raise InputError("priors", None, rule, "Give priors=, or population: in the patient's file.")
+    if not isinstance(priors, Population | PriorSet):
+        rule = "priors are a Population, a PriorSet or a mapping"
+        raise InputError(
+            "priors", type(priors).__name__, rule, "For example {CL: {median: 5, cv: 0.3}, V: 20}."
+        )
     if model is not None and priors.model != model:
         rule = f"the priors are of a {priors.model} model"
         raise InputError("model", model, rule, f"Give priors of {' '.join(model_of(model))}.")
@@ -194,23 +200,22 @@ def _priors_of(
     return priors, None
 
 
-def _error_of(
-    patient: Patient, given: ErrorModel | Mapping[str, object] | None, notes: list[str]
-) -> ErrorModel:
+def _error_of(patient: Patient, given: object) -> ErrorModel:
     if isinstance(given, Mapping):
         given = ErrorModel.from_mapping(given)
-    error = given or patient.error
+    error = given if given is not None else patient.error
     if error is None:
-        _note(
-            f"{patient.id}: a proportional error of 20 % is assumed. Set error= to the assay's and model's own.",
-            notes,
+        _warn(
+            f"{patient.id}: a proportional error of 20 % is assumed. Set error= to the assay's and model's own."
         )
         return USUAL_ERROR
+    if not isinstance(error, ErrorModel):
+        rule = "an error is an ErrorModel or a mapping"
+        raise InputError("error", error, rule, "For example {kind: proportional, proportional: 0.15}.")
     return error
 
 
-def _note(text: str, notes: list[str]) -> None:
-    notes.append(text)
+def _warn(text: str) -> None:
     warnings.warn(text, TdmxWarning, stacklevel=4)
 
 

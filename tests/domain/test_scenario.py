@@ -71,7 +71,7 @@ def test_design__covariates_of_draws_are_not_checked():
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("scenarios: [{name: a}]", r"^regimens=null: a study needs this key"),
+        ("scenarios: [{name: a}]", r"^regimens=null: this key is needed"),
         (
             "regimens: [1 g q8h inf 9h]",
             r"^regimens\[0\]=1 g q8h inf 9h: tinf=9: .*tau.* \(s\.yaml, line 1\)$",

@@ -111,9 +111,9 @@ def test_noting__gives_warnings_all_the_same():
     [
         (BASE + "regimen: x", r"^regimen=x: this key is not known here\. Did you mean regimens\? \(s\.yaml, line \d+\)$"),
         (BASE.replace("population:", "x:"), r"^x=.*is not known"),
-        ("regimens: 1 g q8h", r"^population=null: a study needs this key"),
-        (POPULATION + "regimens: 1 g q8h", r"^targets=null: a study needs this key"),
-        (BASE.replace("mic: 0.5..2", ""), r"^mic=null: a study needs this key"),
+        ("regimens: 1 g q8h", r"^population=null: this key is needed"),
+        (POPULATION + "regimens: 1 g q8h", r"^targets=null: this key is needed"),
+        (BASE.replace("mic: 0.5..2", ""), r"^mic=null: this key is needed"),
         (BASE + "seed: -1", r"^seed=-1: it must be at least 0"),
         (BASE + "n: 0", r"^n=0: it must be between 1 and"),
         (BASE + "n: many", r"^n=many: a whole number is wanted"),
