@@ -30,6 +30,7 @@ __all__ = [
     "Threshold",
     "first_step",
     "keep_warm_start",
+    "least_ess",
     "most_steps",
     "next_step",
     "problems",
@@ -224,7 +225,7 @@ def keep_warm_start(evidence: Evidence) -> bool:
     """
     ess = min(evidence.ess_bulk, evidence.ess_tail)
     total = evidence.chains * evidence.draws
-    least = _least_ess(evidence.chains)
+    least = least_ess(evidence.chains)
     rhat = _value("rhat") if ess >= least else _value("warm_rhat")
     return (
         evidence.rhat < rhat
@@ -336,13 +337,14 @@ def _planned(goal: Goal) -> int:
     return int(max(goal.sampling.draws, _value("min_draws")))
 
 
-def _least_ess(chains: int) -> float:
+def least_ess(chains: int) -> float:
+    """The bulk and tail ESS below which R-hat and the ESS themselves are not to be trusted."""
     return _value("ess_per_chain") * min(chains, _value("ess_chains"))
 
 
 def _needed_ess(goal: Goal, chains: int) -> float:
     """The target, and never less than R-hat and ESS themselves need to be trusted."""
-    return max(goal.target_ess or 0.0, _least_ess(chains))
+    return max(goal.target_ess or 0.0, least_ess(chains))
 
 
 def _rounded(draws: float) -> int:
