@@ -34,5 +34,5 @@ model {
 #include blocks/patient_model.stan
 }
 generated quantities {
-#include blocks/patient_replicates.stan
+#include blocks/replicates.stan
 }

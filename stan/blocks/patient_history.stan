@@ -1,13 +1,3 @@
   array[n_levels] int first_dose = rep_array(1, n_levels);
   array[n_levels] int last_dose = rep_array(n_doses, n_levels);
-  int n_given = pair_count(0, first_dose, last_dose, dose_time, dose_tinf, level_time);
-  int n_infused = pair_count(1, first_dose, last_dose, dose_time, dose_tinf, level_time);
-  array[n_given, 2] int given = pair_table(n_given, 0, first_dose, last_dose, dose_time, dose_tinf, level_time);
-  array[n_infused, 2] int infused = pair_table(n_infused, 1, first_dose, last_dose, dose_time, dose_tinf, level_time);
-  array[n_levels + 1] int given_start = pair_starts(n_levels, given);
-  array[n_levels + 1] int infused_start = pair_starts(n_levels, infused);
-  vector[n_given] given_amount = dose_amount[given[ : , 2]]; // mg
-  vector[n_given] lag = level_time[given[ : , 1]] - dose_time[given[ : , 2]]; // h since the bolus
-  vector[n_infused] infused_rate = dose_amount[infused[ : , 2]] ./ dose_tinf[infused[ : , 2]]; // mg/h
-  vector[n_infused] filling = fmin(level_time[infused[ : , 1]] - dose_time[infused[ : , 2]], dose_tinf[infused[ : , 2]]); // h
-  vector[n_infused] since = level_time[infused[ : , 1]] - dose_time[infused[ : , 2]] - filling; // h since the infusion's end
+#include blocks/pairs.stan

@@ -61,11 +61,16 @@
     return left;
   }
 
-  // Sum of each level's pairs: start is (n_levels + 1), weight and response (pair).
+  // Sum of each level's pairs: start is (n_levels + 1) and may begin anywhere, weight and response (pair).
   vector by_level(array[] int start, vector weight, vector response) {
     int n_levels = size(start) - 1;
-    if (n_levels == 0 || size(weight) == 0) {
-      return zeros_vector(n_levels);
+    int n = size(weight);
+    if (n_levels < 1 || n == 0) {
+      return zeros_vector(max(n_levels, 0));
     }
-    return csr_matrix_times_vector(n_levels, size(weight), weight, linspaced_int_array(size(weight), 1, size(weight)), start, response);
+    array[n_levels + 1] int row = start;
+    for (m in 1 : n_levels + 1) {
+      row[m] -= start[1] - 1;
+    }
+    return csr_matrix_times_vector(n_levels, n, weight, linspaced_int_array(n, 1, n), row, response);
   }
