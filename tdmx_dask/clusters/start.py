@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import socket
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +11,8 @@ from typing import Any, Self
 import dask.config
 from distributed import Client, LocalCluster
 
+from tdmx_dask.clusters.rebalance import install_rebalance
+from tdmx_dask.clusters.resources import available_cores, split_share
 from tdmx_dask.errors import ClusterError, InputError
 
 __all__ = ["Cluster", "available_cores", "join", "start_local"]
@@ -69,13 +70,6 @@ class Cluster:
         return f"<tdmx cluster: {self.n_workers} workers, {self.n_threads} threads, dashboard {self.dashboard_link}>"
 
 
-def available_cores() -> int:
-    """Cores that this process may use (a batch job may be given fewer than the machine has)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def start_local(
     *,
     n_workers: int | None = None,
@@ -86,11 +80,14 @@ def start_local(
 ) -> Cluster:
     """Start workers on this machine that listen on loopback alone.
 
+    Each declares the resources `MEM` (MB of the processes that run its fits) and `CPU` (its threads).
+
     Parameters
     ----------
     n_workers : processes; default one a core
     threads_per_worker : threads of each
-    memory_limit : bytes a worker, a text such as ``2 GiB``, or ``auto``: its share of the machine
+    memory_limit : bytes a worker, a text such as ``2 GiB``, or ``auto``: its share of the memory that this process may use. Half of it is
+        for the arrays of the worker itself, half for the processes that run its fits
     processes : False keeps the workers in this process
     dashboard_port : of the Dask dashboard, on loopback; another where it is taken
 
@@ -112,12 +109,14 @@ def start_local(
             "a worker process imports the script that started it, and this script starts a cluster when imported",
             'Put what it does under `if __name__ == "__main__":`.',
         )
+    share = split_share(memory_limit, threads_per_worker)
     try:
         with dask.config.set(SETTINGS):
             started = LocalCluster(
                 n_workers=workers,
                 threads_per_worker=threads_per_worker,
-                memory_limit=memory_limit,
+                memory_limit=share.arrays,
+                resources={"MEM": share.fits_mb, "CPU": threads_per_worker},
                 processes=processes,
                 host=LOOPBACK,
                 protocol="tcp://",
@@ -125,7 +124,9 @@ def start_local(
                 silence_logs=50,
                 **({"preload": "tdmx_dask.clusters.interrupts"} if processes else {}),
             )
-        return Cluster(Client(started), started)
+        client = Client(started)
+        install_rebalance(client)
+        return Cluster(client, started)
     except (OSError, RuntimeError, TimeoutError) as error:
         raise ClusterError(
             "cluster",

@@ -25,6 +25,7 @@ from distributed.scheduler import KilledWorker
 
 from tdmx_dask.clusters.cancellation import PREFIX, cancellation_flag, install_cancellation
 from tdmx_dask.clusters.capacity import Capacity, CapacityWatch
+from tdmx_dask.clusters.rebalance import install_rebalance
 from tdmx_dask.errors import ClusterError, FitCancelled, FitError, TdmxWarning
 from tdmx_dask.fitting.engine import Emit
 from tdmx_dask.fitting.memory import LEAST_MB
@@ -35,6 +36,7 @@ from tdmx_dask.fitting.task import Batch, ChainEvent, ChainResult
 from tdmx_dask.fitting.ticket import (
     Ticket,
     cancelled,
+    place_in_queue,
     refuse_too_large,
     resources,
     scheduler_lost,
@@ -88,6 +90,7 @@ class ClusterRunner:
         self._capacity = CapacityWatch(client)
         try:
             install_cancellation(client)
+            install_rebalance(client)
             capacity = self._capacity.now()
         except (OSError, TimeoutError) as error:
             raise ClusterError(
@@ -180,7 +183,7 @@ class ClusterRunner:
                 self._run,
                 key=key,
                 resources=resources(ticket, capacity),
-                priority=ticket.priority,
+                priority=place_in_queue(ticket, int(number)),
                 pure=False,
             )
             self._on_loop(self._follow, number, ticket, ticket.future)

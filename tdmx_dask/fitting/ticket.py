@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Mapping
@@ -14,7 +15,16 @@ from tdmx_dask.fitting.engine import Emit
 from tdmx_dask.fitting.runner import Done
 from tdmx_dask.fitting.task import Batch
 
-__all__ = ["Ticket", "cancelled", "refuse_too_large", "resources", "scheduler_lost", "slug", "workers_died"]
+__all__ = [
+    "Ticket",
+    "cancelled",
+    "place_in_queue",
+    "refuse_too_large",
+    "resources",
+    "scheduler_lost",
+    "slug",
+    "workers_died",
+]
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +72,12 @@ def resources(ticket: Ticket, capacity: Capacity) -> dict[str, float]:
         wanted = ticket.batch.parallel * max(task.threads for task in ticket.batch.tasks)
         asked["CPU"] = min(float(wanted), capacity.most_cores)
     return asked
+
+
+def place_in_queue(ticket: Ticket, number: int) -> float:
+    """Dask's priority: that of the fit, then the larger first (by doublings of memory: what is hard to place goes early), then in turn."""
+    size = math.floor(math.log2(max(1.0, ticket.memory_mb)))
+    return ticket.priority + size / 64 - number * 1e-9
 
 
 def refuse_too_large(ticket: Ticket, capacity: Capacity) -> None:
