@@ -24,7 +24,6 @@ __all__ = ["SEGMENT", "StanliEngine", "prepared", "start_vector", "translated"]
 SEGMENT = 250
 """Draws between two looks at a chain; part of what a seed means, so it never depends on time."""
 
-_REFRESH = 10
 _DATA_STREAM = 2**32 - 1
 
 Floats = NDArray[np.float64]
@@ -36,6 +35,12 @@ class _Model(stanli.Model):
     stanli builds a model anew for each run's seed when its transformed data draw random numbers; then chains, and segments of a chain,
     would be fitted to different data.
     """
+
+    def _adopt(self, m: Any, seed: int, threads_per_chain: int) -> None:
+        super()._adopt(m, seed, threads_per_chain)
+        self.columns: list[str] = self._column_names()[0]
+        wanted = {name: at for at, name in enumerate(self.columns)}
+        self.parameter_columns = [wanted[name] for name in self.constrained_names]
 
     def _prepare_run(self, seed: int, threads_per_chain: int) -> None:  # noqa: ARG002
         super()._prepare_run(self._seed, threads_per_chain)
@@ -83,7 +88,7 @@ class StanliEngine:
             task_chain=task.chain,
             task_round=task.round,
             attempt=task.attempt,
-            names=tuple(_names(model)),
+            names=tuple(model.columns),
             draws=np.concatenate(draws.parts),
             stats=stats,
             end=Start(draws.position, draws.inv_metric, draws.step_size),
@@ -156,7 +161,7 @@ def _one_call(model: Any, task: ChainTask, console: Any, **settings: Any) -> Any
                 metric=task.sampling.metric,
                 threads_per_chain=task.threads,
                 parallel_chains=1,
-                refresh=_REFRESH,
+                refresh=max(1, (task.sampling.warmup + task.sampling.draws) // 100),
                 **settings,
             )
     except (RuntimeError, ValueError) as error:
@@ -165,11 +170,9 @@ def _one_call(model: Any, task: ChainTask, console: Any, **settings: Any) -> Any
 
 def _stand(model: Any, draws: Floats, log: list[str]) -> tuple[Floats | None, dict[str, Any]]:
     """The last draw that lies inside its support, on both scales."""
-    names = _names(model)
     parameters = model.constrained_names
-    columns = [names.index(name) for name in parameters]
     for back in range(1, len(draws) + 1):
-        position = position_of(parameters, draws[-back, columns])
+        position = position_of(parameters, draws[-back, model.parameter_columns])
         with contextlib.suppress(ValueError):
             vector = model.unconstrain(position)
             if np.isfinite(vector).all():
@@ -177,12 +180,6 @@ def _stand(model: Any, draws: Floats, log: list[str]) -> tuple[Floats | None, di
                     log.append(f"the chain goes on from {back - 1} draws before, inside the support")
                 return vector, position
     return None, {}
-
-
-def _names(model: Any) -> list[str]:
-    """Columns of a draw."""
-    names: list[str] = model._column_names()[0]
-    return names
 
 
 def prepared(task: ChainTask) -> tuple[Any, list[str]]:

@@ -157,13 +157,18 @@ def main(control: int, client: int, nice: int) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     if nice:
         os.nice(nice)
-    import numpy  # noqa: F401, ICN001
+    import numpy.random  # noqa: F401  (loaded lazily by numpy)
 
     import tdmx_dask.fitting.child
 
     if importlib.util.find_spec("stanli"):
-        import tdmx_dask.fitting.stanli_engine
-    import tdmx_dask.fitting.message  # noqa: F401
+        import stanli
+
+        import tdmx_dask.fitting.stanli_engine  # noqa: F401
+
+        stanli.stan_to_mir(
+            "parameters { real x; } model { x ~ normal(0, 1); }"
+        )  # its compiler is laid out now
 
     gc.collect()
     gc.freeze()  # children share these pages
