@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import os
 import re
 import subprocess
-import threading
+import sys
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +24,7 @@ _LINES = 15
 _OFFLINE = re.compile(
     r"connect|network|resolve|urlopen|timed out|retriev|cannot be downloaded", re.IGNORECASE
 )
+_NO_INSTALLER = re.compile(r"No module named")
 _STEM = "program"
 
 
@@ -89,24 +88,8 @@ def _called(command: list[str], program: Program, what: str, fix: str) -> None:
         )
 
 
-class _Lines(io.TextIOBase):
-    """Passes lines on, and keeps the last."""
-
-    def __init__(self, say: Callable[[str], object]) -> None:
-        self.kept: list[str] = []
-        self._say = say
-        self._lock = threading.Lock()
-
-    def write(self, text: str) -> int:
-        with self._lock:
-            for line in filter(None, (each.strip() for each in text.splitlines())):
-                self.kept = [*self.kept[-_LINES:], line]
-                self._say(line)
-        return len(text)
-
-
 def run_installer(version: str | None, folder: Path | None, cores: int, say: Callable[[str], object]) -> None:
-    """Run cmdstanpy's installer; its console goes to `say`.
+    """Run cmdstanpy's installer, in a process of its own; its console goes to `say`.
 
     Raises
     ------
@@ -114,37 +97,54 @@ def run_installer(version: str | None, folder: Path | None, cores: int, say: Cal
         There is no network, no such version, or the build failed.
     """
     shown = version or "latest"
-    try:
-        from cmdstanpy.install_cmdstan import InstallationSettings, run_install
-    except ImportError as error:
-        raise FitError(
+    command = [
+        sys.executable,
+        "-W",
+        "ignore::RuntimeWarning",
+        "-m",
+        "cmdstanpy.install_cmdstan",
+        "--cores",
+        str(cores),
+    ]
+    command += ["--version", version] if version else []
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        command += ["--dir", os.fspath(folder)]
+    kept: deque[str] = deque(maxlen=_LINES)
+    with subprocess.Popen(  # noqa: S603  our own interpreter
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None  # noqa: S101  for the type checker
+        silent = False
+        for line in map(str.rstrip, process.stdout):
+            kept.append(line)
+            silent = silent or line.startswith("Traceback")
+            if line and not silent:
+                say(line)
+    if process.returncode:
+        raise _not_installed(shown, [line for line in kept if line])
+
+
+def _not_installed(version: str, lines: list[str]) -> FitError:
+    """What went wrong, by the last line of the installer."""
+    reason = lines[-1].rpartition("Error: ")[2].rstrip(". ") if lines else "it said nothing"
+    if _NO_INSTALLER.search(reason):
+        return FitError(
             "cmdstan",
-            shown,
-            f"its installer is in cmdstanpy, and that cannot be loaded ({error})",
+            version,
+            f"its installer is in cmdstanpy, and that is missing ({reason})",
             "pip install cmdstanpy.",
-        ) from error
-    lines = _Lines(say)
-    handler = logging.StreamHandler(lines)
-    logger = logging.getLogger("cmdstanpy")
-    before, logger.handlers = logger.handlers, [handler]
-    try:
-        with contextlib.redirect_stdout(lines):
-            if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
-            where = None if folder is None else os.fspath(folder)
-            run_install(InstallationSettings(version=version, dir=where, cores=cores, progress=False))
-    except Exception as error:
-        said = f"{error} {' '.join(lines.kept)}"
-        if _OFFLINE.search(said):
-            rule = f"it cannot be downloaded ({error})"
-            fix = (
-                "It needs a network (github.com). On a machine without one, unpack a release of CmdStan, run make build in "
-                "it and set CMDSTAN to its folder; or use engine='stanli', which needs neither."
-            )
-            raise FitError("cmdstan", shown, rule, fix) from error
-        last = "".join(f"\n  | {line}" for line in lines.kept)
-        raise FitError(
-            "cmdstan", shown, f"the installation failed ({error})", f"Its last lines:{last}"
-        ) from error
-    finally:
-        logger.handlers = before
+        )
+    if _OFFLINE.search(reason):
+        fix = (
+            "It needs a network (github.com). On a machine without one, unpack a release of CmdStan, run make build in it "
+            "and set CMDSTAN to its folder; or use engine='stanli', which needs neither."
+        )
+        return FitError("cmdstan", version, f"it cannot be downloaded ({reason})", fix)
+    last = "".join(f"\n  | {line}" for line in lines)
+    return FitError("cmdstan", version, f"the installation failed ({reason})", f"Its last lines:{last}")
