@@ -69,15 +69,13 @@ def compare(
         raise InputError("method", method, "it is stacking, BB-pseudo-BMA or pseudo-BMA", "Use stacking.")
     variables = {name: _likelihood(name, tree, var_name) for name, tree in fits.items()}
     _same_levels(fits, variables)
-    import arviz_stats
+    from arviz_stats.loo.compare import compare as compared
+    from arviz_stats.loo.loo import loo as left_out
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said below, with what to do
-        loo = {
-            name: arviz_stats.loo(tree, pointwise=True, var_name=variables[name])
-            for name, tree in fits.items()
-        }
-        theirs = arviz_stats.compare(dict(loo), method=method)
+        loo = {name: left_out(tree, pointwise=True, var_name=variables[name]) for name, tree in fits.items()}
+        theirs = compared(dict(loo), method=method)
     worst = {name: float(np.max(each.pareto_k)) for name, each in loo.items()}
     n_levels = {name: int(each.n_data_points) for name, each in loo.items()}
     table = theirs.rename(columns={"elpd": "elpd_loo"})
@@ -136,8 +134,9 @@ def _cautions(table: pd.DataFrame, loo: Mapping[str, Any]) -> list[str]:
         bad = int((k > limit).sum())
         if bad:
             found.append(
-                f"{name}: leaving out {bad} of {len(k)} levels changes the posterior too much to be foretold (Pareto k up to {k.max():.2f}, "
-                f"limit {limit:.2f}), so its elpd may be too high. Look at those levels; a wrong time or dose looks like this."
+                f"{name}: {bad} of {len(k)} levels change the posterior so much that leaving them out cannot be foretold "
+                f"(Pareto k up to {k.max():.2f}, limit {limit:.2f}); its elpd may be too high. "
+                "Look at those levels: a wrong time or dose looks like this."
             )
     n_levels = int(table["n_levels"].iloc[0])
     if n_levels < _FEW:

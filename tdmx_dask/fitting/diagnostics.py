@@ -243,13 +243,13 @@ def _labels(array: xr.DataArray, others: list[Hashable]) -> list[str]:
 
 
 def _finite(x: Floats) -> NDArray[np.bool_]:
-    result: NDArray[np.bool_] = np.isfinite(x).all(axis=(0, 1))
-    return result
+    return np.asarray(np.isfinite(x).all(axis=(0, 1)))
 
 
 def _varies(x: Floats) -> NDArray[np.bool_]:
-    result: NDArray[np.bool_] = np.asarray(x.min(axis=(0, 1)) != x.max(axis=(0, 1)))
-    return result
+    least: Floats = x.min(axis=(0, 1))
+    most: Floats = x.max(axis=(0, 1))
+    return np.not_equal(least, most)
 
 
 def _judged(values: Floats) -> float:

@@ -68,7 +68,7 @@ def importance(log_target: Floats, log_approximation: Floats) -> Importance:
     elif np.ptp(ratios) < 1e-9:  # the approximation is the target: no tail to fit
         khat, weights = -math.inf, np.full(len(ratios), -math.log(len(ratios)))
     else:
-        from arviz_stats.base import array_stats
+        from arviz_stats.base.array import array_stats
 
         smoothed, fitted = array_stats.psislw(ratios)
         khat = float(fitted) if np.isfinite(fitted) else math.inf

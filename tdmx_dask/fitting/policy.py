@@ -47,17 +47,17 @@ class Threshold:
 
 
 _VEHTARI = "Vehtari et al. 2021, Bayesian Analysis 16:667"
-_BETANCOURT = "Betancourt 2016, arXiv:1604.00695"
+_BETANCOURT = "Betancourt 2016, arXiv:1604.00695, and 2017, arXiv:1701.02434"
 _STAN = "Stan Reference Manual, adaptation and diagnostics"
 _HERE = "chosen here; simulation-based calibration runs with it"
 
 THRESHOLDS: Mapping[str, Threshold] = MappingProxyType(
     {
-        "rhat": Threshold(1.01, "chains agree below it", f"{_VEHTARI}, section 4"),
-        "ess_per_chain": Threshold(100, "least ESS a chain, bulk and tail, of up to 4 chains", f"{_VEHTARI}, section 4"),
-        "ess_chains": Threshold(4, "chains above which the least ESS grows no more: 400", f"{_VEHTARI}, section 4"),
+        "rhat": Threshold(1.01, "chains agree below it", _VEHTARI),
+        "ess_per_chain": Threshold(100, "least ESS a chain, bulk and tail, of up to 4 chains", _VEHTARI),
+        "ess_chains": Threshold(4, "chains above which the least ESS grows no more: 400", _VEHTARI),
         "ebfmi": Threshold(0.3, "below it the momentum cannot explore the energies", _BETANCOURT),
-        "divergences": Threshold(0, "more than these: a region that is not explored", f"{_STAN}; Betancourt 2017, arXiv:1701.02434"),
+        "divergences": Threshold(0, "more than these: a region that is not explored", _BETANCOURT),
         "treedepth_fraction": Threshold(0.01, "share of transitions cut off at the largest depth: slow, not wrong", _STAN),
         "agreement": Threshold(1.05, "R-hat of rounds taken as chains; from it on rounds are not combined", _HERE),
         "warm_rhat": Threshold(1.05, "R-hat of a warm start while its ESS is below the least", _HERE),

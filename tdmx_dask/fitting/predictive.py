@@ -47,8 +47,8 @@ def predictive_check(
     - ``p_below`` (observation): share of replicates below the level; for a level below quantification the chance of that
     - ``lower, median, upper`` (interval, observation) and (observation), mg/L
     - ``inside`` (interval, observation), and ``coverage`` (interval): share of quantified levels within their interval
-    - ``observed`` (statistic) mg/L, ``p_value`` (statistic): share of replicates whose statistic is at least the observed one; of
-      quantified levels. Near 0 or 1 the model does not make such levels
+    - ``observed`` (statistic) mg/L, ``p_value`` (statistic): share of replicates whose statistic exceeds the observed one, ties by
+      half; of quantified levels. Near 0 or 1 the model does not make such levels
     - ``n_quantified``
 
     Levels were used for the fit, so that coverage is high rather than exact: a check for gross misfit, not a calibration.

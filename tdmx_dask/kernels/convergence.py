@@ -52,7 +52,7 @@ def convergence(x: NDArray[Any]) -> Convergence:
 
     Returns
     -------
-    (...cells) each. R-hat: the larger of the rank-normalised split R-hat of the draws and of their distance to the median (section 4); of
+    (...cells) each. R-hat: the larger of the rank-normalised split R-hat of the draws and of their distance to the median ; of
     one chain it is that of its halves. NaN where a cell is constant, has a NaN, or has fewer than 4 draws a chain. ESS: in draws; NaN
     where a cell has a NaN, or fewer than 4 draws a chain; all of them where it is constant.
 
@@ -87,7 +87,7 @@ def mcse_mean(x: NDArray[Any]) -> Floats:
 def mcse_sd(x: NDArray[Any]) -> Floats:
     """Monte-Carlo standard error (...cells) of the standard deviation of (chain, draw, ...cells), in their unit.
 
-    By the delta method from the fourth moment (Kenney and Keeping 1951, Mathematics of Statistics II, 7.12), with the ESS of the mean.
+    By the delta method from the fourth moment, with the ESS of the mean, as ArviZ.
     """
 
     def error(block: Floats) -> tuple[Floats]:
@@ -112,7 +112,7 @@ def ebfmi(energy: NDArray[Any]) -> Floats:
 
     References
     ----------
-    Betancourt 2016, arXiv:1604.00695, equation 4
+    Betancourt 2016, arXiv:1604.00695
     """
     x = np.asarray(energy, dtype=float)
     if x.ndim != 2 or x.shape[1] < 2:
@@ -203,7 +203,7 @@ def _scored(block: Floats) -> tuple[Floats, Floats, Floats]:
     """Normal scores (cell, chain, draw), those of the distance to the median, and the sorted draws (cell, chain * draw)."""
     flat = _flat(block)
     n = flat.shape[1]
-    # Blom's scores (Vehtari 2021, equation 14) by twice the rank: ties take the average of theirs.
+    # Blom's scores (Vehtari 2021) by twice the rank: ties take the average of theirs.
     table = ndtri((np.arange(2, 2 * n + 1) / 2 - 3 / 8) / (n + 1 / 4))
     bulk, ordered = _normalised(flat, table)
     median = (ordered[:, (n - 1) // 2] + ordered[:, n // 2]) / 2
@@ -247,7 +247,7 @@ def _rhat(bulk: Floats, folded: Floats) -> Floats:
 
 
 def _rhat_split(scores: Floats) -> Floats:
-    """Split R-hat (cell,) of (cell, chain, draw), draws even (Vehtari 2021, equations 1 to 4)."""
+    """Split R-hat (cell,) of (cell, chain, draw), draws even (Vehtari 2021)."""
     n_cells, n_chains, n_draws = scores.shape
     n = n_draws // 2
     halves = scores.reshape(n_cells, 2 * n_chains, n)
@@ -271,7 +271,7 @@ def _ess_tail(block: Floats, ordered: Floats) -> Floats:
 
 
 def _ess(block: NDArray[Any]) -> Floats:
-    """ESS of the mean (cell,) of (cell, chain, draw), with split chains (Vehtari 2021, equations 10 and 11).
+    """ESS of the mean (cell,) of (cell, chain, draw), with split chains (Vehtari 2021).
 
     As `ess.ess_mean`, but for how many lags it looks at, which are ArviZ's: seen where chains never come to agree.
     """

@@ -94,7 +94,7 @@ def test_convergence__order_of_chains_changes_nothing(order: list[int]) -> None:
 
 
 def test_convergence__monotone_transform_changes_ranks_nowhere() -> None:
-    # Bulk ESS and the R-hat of the draws are of ranks alone (Vehtari 2021, section 4.1).
+    # Bulk ESS and the R-hat of the draws are of ranks alone (Vehtari 2021).
     x = autoregressive(0.5, (4, 200, 3))
     np.testing.assert_array_equal(ess_bulk(np.exp(x)), ess_bulk(x))
 
