@@ -149,6 +149,13 @@ class Patient:
             DoseEvent(each.time, each.amount * weight, each.tinf) if each.per_kg else each for each in events
         )
 
+    @property
+    def counted_doses(self) -> tuple[DoseEvent, ...]:
+        """Those of `doses` that the levels can tell of, before the last of them; all where there is no level."""
+        if not self.levels:
+            return self.doses
+        return tuple(dose for dose in self.doses if dose.time < self.levels[-1].time)
+
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, object], *, path: Path | None = None) -> Patient:
         """Build a patient from what a YAML file holds; ``config/patients`` shows every key.

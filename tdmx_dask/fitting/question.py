@@ -24,7 +24,16 @@ from tdmx_dask.domain.typical import prior_of
 from tdmx_dask.errors import InputError, TdmxWarning
 from tdmx_dask.fitting.program import Program, read_program
 
-__all__ = ["PROGRAMS", "FitQuestion", "ask", "ask_program"]
+__all__ = [
+    "PROGRAMS",
+    "FitQuestion",
+    "ask",
+    "ask_program",
+    "check_run_in",
+    "constants_of",
+    "error_data",
+    "error_of",
+]
 
 PROGRAMS = {
     "1C": "linear_1c",
@@ -54,6 +63,9 @@ class FitQuestion:
     carried : values that the posterior carries as variables, the same in each draw: ``fu``, the weights of mg/kg doses
     features : numbers by which a like fit is found
     patient : None for a program of the user, or for a population
+    outputs : dimensions of vectors among the draws, behind chain and draw, where the question names them
+    coords : labels of dimensions, of `outputs` and of ``omega``
+    internal : variables of the program that stand for others, besides those of the patient programs
     notes : what was assumed, as it was warned about
     """
 
@@ -67,6 +79,9 @@ class FitQuestion:
     carried: dict[str, float] = field(default_factory=dict)
     features: dict[str, float] = field(default_factory=dict, repr=False)
     patient: Patient | None = field(default=None, repr=False)
+    outputs: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    coords: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    internal: tuple[str, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
 
     @cached_property
@@ -111,19 +126,19 @@ def ask(
     """
     with noting() as notes:
         prior, fu = _priors_of(patient, model, priors)
-        error = _error_of(patient, error)
+        error = error_of(error, patient.error, patient.id)
         if not patient.levels:
             _warn(f"{patient.id}: there is no level, so the posterior is the prior (prior only).")
     sigmas = tuple(f"sigma_{part}" for part in error.free)
     if not prior.free and not sigmas:
         rule = "every parameter is fixed, so there is nothing to estimate"
         raise InputError("priors", prior.source or prior.model, rule, "Give omega or cv to at least one.")
-    _check_run_in(patient, prior)
+    check_run_in(patient, prior)
     data = _linear_data(patient, prior, error, centred)
     if centred and _is_singular(data):
         rule = "a parameter that the others determine has no density of its own"
         raise InputError("centred", centred, rule, "Leave centred out.")
-    constant, dims = _constants(data)
+    constant, dims = constants_of(data)
     return FitQuestion(
         name=patient.id,
         program=read_program(PROGRAMS[prior.model]),
@@ -200,14 +215,13 @@ def _priors_of(patient: Patient, model: str | None, given: object) -> tuple[Prio
     return priors, None
 
 
-def _error_of(patient: Patient, given: object) -> ErrorModel:
+def error_of(given: object, own: ErrorModel | None, name: str) -> ErrorModel:
+    """The residual error: as given, else a patient's own, else proportional, 20 %, with a warning."""
     if isinstance(given, Mapping):
         given = ErrorModel.from_mapping(given)
-    error = given if given is not None else patient.error
+    error = given if given is not None else own
     if error is None:
-        _warn(
-            f"{patient.id}: a proportional error of 20 % is assumed. Set error= to the assay's and model's own."
-        )
+        _warn(f"{name}: a proportional error of 20 % is assumed. Set error= to the assay's and model's own.")
         return USUAL_ERROR
     if not isinstance(error, ErrorModel):
         rule = "an error is an ErrorModel or a mapping"
@@ -219,7 +233,7 @@ def _warn(text: str) -> None:
     warnings.warn(text, TdmxWarning, stacklevel=4)
 
 
-def _check_run_in(patient: Patient, prior: PriorSet) -> None:
+def check_run_in(patient: Patient, prior: PriorSet) -> None:
     """Refuse assumed past doses that do not reach steady state at the prior's median: more than 1 % of it missing."""
     if patient.run_in == 0 or prior.model not in ("1C", "2C", "3C"):
         return
@@ -236,10 +250,7 @@ def _check_run_in(patient: Patient, prior: PriorSet) -> None:
 
 def _linear_data(patient: Patient, prior: PriorSet, error: ErrorModel, centred: bool) -> dict[str, Any]:
     """Data of the programs of one patient; doses from the last level on change nothing and are left out."""
-    doses = patient.doses
-    if patient.levels:
-        doses = tuple(dose for dose in doses if dose.time < patient.levels[-1].time)
-    parts = (error.additive, error.proportional)
+    doses = patient.counted_doses
     return {
         "n_doses": len(doses),
         "dose_time": [dose.time for dose in doses],
@@ -251,10 +262,7 @@ def _linear_data(patient: Patient, prior: PriorSet, error: ErrorModel, centred: 
         "below": [int(level.below) for level in patient.levels],
         "prior_mean": list(prior.log_median),
         "prior_chol": prior.factor.tolist(),
-        "error_model": error.code,
-        "sigma_mean": [0.0 if part is None else math.log(part.median) for part in parts],
-        "sigma_omega": [0.0 if part is None else part.omega for part in parts],
-        "nu": 4.0 if error.nu is None else error.nu,
+        **error_data(error),
         "centred": int(centred),
     }
 
@@ -264,8 +272,19 @@ def _is_singular(data: Mapping[str, Any]) -> bool:
     return any(row[i] == 0 and any(row) for i, row in enumerate(data.get("prior_chol", ())))
 
 
-def _constants(data: Mapping[str, Any]) -> tuple[dict[str, NDArray[Any]], dict[str, tuple[str, ...]]]:
-    """Doses and levels as arrays, with their dimensions."""
+def error_data(error: ErrorModel) -> dict[str, Any]:
+    """The residual error as all programs take it."""
+    parts = (error.additive, error.proportional)
+    return {
+        "error_model": error.code,
+        "sigma_mean": [0.0 if part is None else math.log(part.median) for part in parts],
+        "sigma_omega": [0.0 if part is None else part.omega for part in parts],
+        "nu": 4.0 if error.nu is None else error.nu,
+    }
+
+
+def constants_of(data: Mapping[str, Any]) -> tuple[dict[str, NDArray[Any]], dict[str, tuple[str, ...]]]:
+    """Doses and levels as arrays for constant_data, with their dimensions."""
     dims: dict[str, tuple[str, ...]] = {
         **dict.fromkeys(("dose_time", "dose_amount", "dose_tinf"), ("dose",)),
         **dict.fromkeys(("level_time", "level", "below"), ("observation",)),
