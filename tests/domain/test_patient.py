@@ -95,6 +95,18 @@ def test_patient__endless_regimen_ends_before_the_last_level():
     assert len(Patient(id="A", regimen="1000 mg q8h").doses) == 1
 
 
+def test_patient__counted_doses_are_those_before_the_last_level():
+    one = Patient(id="A", regimen="1000 mg q8h inf 30min x9", levels=[(40, 2)])
+    assert [each.time for each in one.counted_doses] == [
+        0,
+        8,
+        16,
+        24,
+        32,
+    ]  # the level is just before the dose at 40 h
+    assert len(Patient(id="A", regimen="1000 mg q8h x9").counted_doses) == 9
+
+
 def test_patient__replicates_stay():
     assert (
         len(patient("", BASE.replace("}]", "}, {time: 41h, value: 12.3}, {time: 41h, value: 12.9}]")).levels)
