@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tdmx_dask.api.study import StudyResult
     from tdmx_dask.domain.study import Study
 
-__all__ = ["DRAWS_STORED", "NOTICE", "settings_of", "simulated_draws", "write_folder"]
+__all__ = ["DRAWS_STORED", "NOTICE", "settings_of", "simulated_draws", "versions", "write_folder"]
 
 NOTICE = "Research use only. Not a medical device."
 DRAWS_STORED = 64_000_000
@@ -125,7 +125,7 @@ def _record(result: StudyResult, digests: Mapping[str, str], *, stored: bool) ->
             "system": platform.platform(),
         },
         "seconds": result.seconds,
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), **versions()},
         "command": sys.argv,
         "notes": list(result.notes),
         "published": _agreement(result),
@@ -147,7 +147,8 @@ def _agreement(result: StudyResult) -> dict[str, object] | None:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of the packages that a result depends on."""
     found = {}
     for name in _PACKAGES:
         try:

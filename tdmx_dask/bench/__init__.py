@@ -12,7 +12,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Parameters
     ----------
-    argv : names of groups (``kernel``, ``verbs``, ``where``, ``two-level``, ``start``, ``long``); default all but ``long``
+    argv : names of groups (``kernel``, ``verbs``, ``where``, ``two-level``, ``start``, ``fit``, ``long``); default all but the last two
     """
     from tdmx_dask.bench.table import run
 

@@ -20,8 +20,12 @@ GROUPS = {
     "where": "tdmx_dask.bench.where",
     "two-level": "tdmx_dask.bench.two_level",
     "start": "tdmx_dask.bench.start",
+    "fit": "tdmx_dask.bench.fit",
     "long": "tdmx_dask.bench.long",
 }
+
+SLOW = ("fit", "long")
+"""Groups that run only where they are named: they take minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ def run(groups: list[str]) -> int:
     print(_machine())
     print(f"{'':<58}{'median':>10} {'':<11}{'runs':>5}  {'ratio':>7}  reference, and what is wanted")
     missed = 0
-    for group in groups or [each for each in GROUPS if each != "long"]:
+    for group in groups or [each for each in GROUPS if each not in SLOW]:
         rows: Callable[[], Iterator[Row]] = importlib.import_module(GROUPS[group]).rows
         for row in rows():
             missed += row.met is False

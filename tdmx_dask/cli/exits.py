@@ -12,11 +12,11 @@ from contextlib import suppress
 
 import click
 
-from tdmx_dask.errors import ClusterError, TdmxError, TdmxWarning
+from tdmx_dask.errors import ClusterError, FitCancelled, FitError, TdmxError, TdmxWarning
 
 __all__ = ["CODES", "guarded"]
 
-DONE, FAILED, WRONG_INPUT, SYSTEM, CLUSTER, INTERRUPTED, PIPE = 0, 1, 2, 3, 4, 130, 141
+DONE, FAILED, WRONG_INPUT, SYSTEM, CLUSTER, FIT, INTERRUPTED, PIPE = 0, 1, 2, 3, 4, 5, 130, 141
 
 CODES = {
     DONE: "done",
@@ -24,8 +24,11 @@ CODES = {
     WRONG_INPUT: "wrong input: an option, a study, draws, a store that is damaged, a place that cannot be written",
     SYSTEM: "the system failed: input or output, or memory",
     CLUSTER: "the cluster: a scheduler or its workers",
+    FIT: "a fit failed, or a calibration found its posteriors wrong",
     INTERRUPTED: "interrupted; `tdmx run --resume` goes on where that is possible",
 }
+
+_KINDS = ((ClusterError, CLUSTER), (FitCancelled, INTERRUPTED), (FitError, FIT))
 
 
 def guarded(command: Callable[[], object], *, debug: bool) -> int:
@@ -70,7 +73,7 @@ def _end(error: BaseException) -> int:
         return WRONG_INPUT
     if isinstance(error, TdmxError):
         _say(f"error: {error}")
-        return CLUSTER if isinstance(error, ClusterError) else WRONG_INPUT
+        return next((code for kind, code in _KINDS if isinstance(error, kind)), WRONG_INPUT)
     if isinstance(error, OSError) and error.strerror:
         place = error.filename or "disk"
         _say(f"error: file={place}: the system says: {error.strerror}. Check the disk and the permissions.")

@@ -16,6 +16,13 @@ _COMMANDS = {
     "run": ("tdmx_dask.cli.run", "run", "Run a study: tables, plots, a report, and the numbers behind them."),
     "pta": ("tdmx_dask.cli.attainment", "pta", "Probability of target attainment of draws, at each MIC."),
     "cfr": ("tdmx_dask.cli.attainment", "cfr", "Cumulative fraction of response over MIC distributions."),
+    "fit": ("tdmx_dask.cli.fit", "fit", "Fit a patient's levels, or a cohort's: posterior, PTA and CFR."),
+    "calibrate": (
+        "tdmx_dask.cli.calibrate",
+        "calibrate",
+        "Are posteriors of simulated levels what they claim to be?",
+    ),
+    "stan": ("tdmx_dask.cli.stan", "stan", "Engines of Stan fits: status, install CmdStan, compile."),
     "draws": ("tdmx_dask.cli.draws", "draws", "Import, describe and export draws."),
     "studies": ("tdmx_dask.cli.studies", "studies", "List the studies that are shipped."),
     "study": ("tdmx_dask.cli.studies", "study", "Check a study, or copy a shipped one to start from."),

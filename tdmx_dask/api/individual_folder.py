@@ -1,0 +1,130 @@
+"""The folder of one patient's results: posterior, levels, PTA and CFR, figures, a report, and what made them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tdmx_dask.api.individual import course_of, level_rows, posterior_rows
+from tdmx_dask.api.records import cfr_rows, pta_rows, write_csv
+from tdmx_dask.api.results import NOTICE, versions
+
+if TYPE_CHECKING:
+    from tdmx_dask.api.individual import Individual
+    from tdmx_dask.fitting.fit import Fit
+
+__all__ = ["record_of", "write_draws_of", "write_individual"]
+
+
+def write_individual(found: Individual, folder: Path) -> None:
+    """Write everything that was found of a patient into a folder that does not exist yet.
+
+    Parameters
+    ----------
+    found : of `fit_individual`
+    folder : made here
+
+    Raises
+    ------
+    StoreError
+        The disk is full, or cannot be written.
+    """
+    from tdmx_dask.store.results import write_result
+
+    folder.mkdir()
+    write_draws_of(found.fit, folder / "draws.zarr")
+    write_csv(posterior_rows(found), folder / "posterior.csv")
+    if rows := level_rows(found):
+        write_csv(rows, folder / "levels.csv")
+    digests = {}
+    if found.pta is not None:
+        digests["pta"] = write_result(found.pta, folder / "pta.zarr")
+        write_csv(pta_rows(found.pta), folder / "pta.csv")
+    if found.cfr is not None:
+        digests["cfr"] = write_result(found.cfr, folder / "cfr.zarr")
+        write_csv(cfr_rows(found.cfr), folder / "cfr.csv")
+    record = {
+        **record_of(found.fit),
+        "digests": digests,
+        "seconds": found.seconds,
+        "notes": list(found.notes),
+    }
+    record |= {"patient": found.patient.id, "as read": found.patient.to_mapping()}
+    _figures_and_report(found, folder, record)
+    text = json.dumps(_json_safe(record), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "run.json").write_text(text + "\n", encoding="utf-8")
+
+
+def write_draws_of(fit: Fit, path: Path) -> None:
+    """The store of a fit, all its groups; a copy, for the library may be cleared."""
+    shutil.copytree(fit.path, path)
+
+
+def record_of(fit: Fit) -> dict[str, Any]:
+    """What run.json says of a fit: what was asked, by which engine and versions, where, and whether it can be trusted."""
+    diagnosis = fit.diagnose()
+    return {
+        "notice": NOTICE,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "fit": fit.name,
+        "engine": fit.engine,
+        "healthy": bool(diagnosis.healthy),
+        "problems": list(diagnosis.problems),
+        "log": list(fit.log),
+        "attributes": dict(fit.attrs),
+        "where": {"host": platform.node(), "cpus": os.cpu_count(), "system": platform.platform()},
+        "versions": {"python": platform.python_version(), **versions()},
+        "command": sys.argv,
+    }
+
+
+def _figures_and_report(found: Individual, folder: Path, record: Mapping[str, Any]) -> None:
+    from tdmx_dask import plot
+    from tdmx_dask.plot.levels import levels
+    from tdmx_dask.report import write_report
+
+    patient, figures = found.patient, {}
+    course = course_of(found)
+    if course is not None:
+        figure = levels(course, title=patient.title or patient.id)
+        plot.save(figure, folder / "levels")
+        figures["Levels"] = plot.svg_text(figure)
+    if found.pta is None:
+        return
+    isolates = patient.assessment.distributions if patient.assessment else ()
+    figure = plot.pta(found.pta, isolates=isolates or None)
+    plot.save(figure, folder / "pta")
+    figures["Probability of target attainment"] = plot.svg_text(figure)
+    if found.cfr is not None:
+        figures["Cumulative fraction of response"] = plot.svg_text(plot.cfr(found.cfr))
+    about = [text for text in (patient.description, patient.source and f"Source: {patient.source}") if text]
+    health = (
+        "The fit is healthy."
+        if record["healthy"]
+        else "The fit has problems: " + " ".join(record["problems"])
+    )
+    shown = {
+        name: record[name] for name in ("patient", "finished", "engine", "seconds", "versions", "digests")
+    }
+    write_report(
+        folder / "report.html",
+        title=patient.title or patient.id,
+        pta=found.pta,
+        cfr=found.cfr,
+        figures=figures,
+        provenance={**shown, **record["where"]},
+        notes=(*about, health, *found.notes),
+    )
+
+
+def _json_safe(record: Mapping[str, Any]) -> Any:
+    from tdmx_dask.store.digest import json_safe
+
+    return json_safe(record)

@@ -1,0 +1,250 @@
+"""Fits: what orchestration costs beside the bare engine, on one cluster of two workers."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tdmx_dask as tdmx
+from tdmx_dask.api.calibrate import simulated_patients, typical_error, typical_patient
+from tdmx_dask.bench import fit_placement
+from tdmx_dask.bench.table import Row, compare, timed
+from tdmx_dask.domain.level import Level
+from tdmx_dask.domain.patient import Patient
+from tdmx_dask.domain.regimen import Regimen
+from tdmx_dask.fitting.question import ask
+from tdmx_dask.fitting.task import ChainTask, Sampling
+
+N_PATIENTS = 100
+N_SECOND_DAYS = 20
+TARGET_ESS = 400
+RUNS = 11
+MODEL, ERROR = "2C", "proportional"
+ASKED: dict[str, Any] = {"engine": "stanli", "warm_start": False, "reuse": False}
+
+
+def rows() -> Iterator[Row]:
+    """Overhead, throughput, the client meanwhile, placement, diagnostics, warm starts, and a cold process."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with tdmx.cluster("local", n_workers=2, threads_per_worker=1) as cluster:
+            yield from _one_patient(cluster, folder / "one")
+            yield from _cohort(cluster, folder / "many")
+        yield from fit_placement.rows()
+        yield _diagnostics()
+        yield from _second_days(folder)
+        yield _cold(folder)
+
+
+# the bare engine
+
+
+def _tasks(patient: Patient, chains: int = 4) -> list[ChainTask]:
+    question = ask(patient)
+    return [
+        ChainTask(question.program, question.json, seed=1, chain=chain, sampling=Sampling(1000, 1000))
+        for chain in range(chains)
+    ]
+
+
+def _bare(patients: Sequence[Patient]) -> float:
+    """Seconds of the engine alone in this process, one patient after another."""
+    from tdmx_dask.fitting.stanli_engine import StanliEngine
+
+    engine = StanliEngine()
+    batches = [_tasks(patient) for patient in patients]
+    engine.run(batches[0], lambda _: None)
+    start = time.perf_counter()
+    for tasks in batches:
+        engine.run(tasks, lambda _: None)
+    return time.perf_counter() - start
+
+
+def _patients(n: int) -> list[Patient]:
+    """Patients of one prior, each with levels simulated from its own parameters."""
+    return simulated_patients(replace(typical_patient(MODEL), error=typical_error(ERROR)), n, seed=11)
+
+
+def _one_patient(cluster: Any, library: Path) -> Iterator[Row]:
+    patient = _patients(1)[0]
+    tdmx.fit(patient, seed=0, on=cluster, library=library, **ASKED)  # a warm cluster
+    pairs = []
+    for run in range(RUNS):
+        bare = _bare([patient]) / 2
+        start = time.perf_counter()
+        tdmx.fit(patient, seed=run + 1, on=cluster, library=library, **ASKED)
+        pairs.append((time.perf_counter() - start, bare))
+    seconds, bare = (statistics.median(each) for each in zip(*pairs, strict=True))
+    more = statistics.median(a - b for a, b in pairs)
+    yield Row(
+        "one patient, 2C, 4 x (1,000 + 1,000), published", seconds, "s", RUNS,
+        f"bare engine on two cores {bare:.3g} s", seconds / bare,
+    )  # fmt: skip
+    yield Row("  orchestration adds", more, "s", RUNS, reach="<= 0.25 s", met=more <= 0.25)
+
+
+def _cohort(cluster: Any, library: Path) -> Iterator[Row]:
+    """All patients at once; the client's event loop is asked all the while how late it is."""
+    patients = _patients(N_PATIENTS)
+    bare = _bare(patients)
+    tdmx.fit_many(patients[:4], seed=0, on=cluster, library=library / "warm", **ASKED).results()
+    lateness, client = _Lateness(cluster.client.loop), _Busy()
+    with lateness, client:
+        start = time.perf_counter()
+        fits = tdmx.fit_many(patients, seed=1, on=cluster, library=library / "plain", **ASKED).results()
+        seconds = time.perf_counter() - start
+    again = _Busy()
+    with again:
+        tdmx.fit_many(
+            patients, seed=2, on=cluster, library=library / "shown", progress=_heard, **ASKED
+        ).results()
+    share = bare / 2 / seconds
+    yield Row(
+        f"{len(fits)} patients on two workers", seconds, "s", 1, f"bare engine / 2: {bare / 2:.3g} s", seconds / (bare / 2),
+    )  # fmt: skip
+    yield Row("  of the ideal throughput", 100 * share, "%", 1, reach=">= 85 %", met=share >= 0.85)
+    yield Row("  fits per second", len(fits) / seconds, "1/s", 1)
+    late = 1e3 * float(np.quantile(lateness.seconds, 0.99))
+    yield Row(
+        "  client's event loop, p99 of its delay",
+        late,
+        "ms",
+        len(lateness.seconds),
+        reach="<= 50 ms",
+        met=late <= 50,
+    )
+    more = 100 * (again.share - client.share) / 2
+    yield Row(
+        "  listening to progress, of two cores", more, "%", 1, f"client without {50 * client.share:.2g} %", None,
+        "< 1 %", more < 1,
+    )  # fmt: skip
+
+
+def _heard(_event: object) -> None:
+    """A listener that does nothing: what it costs is the way to it."""
+
+
+class _Lateness:
+    """How late an event loop calls what should be called every 10 ms."""
+
+    def __init__(self, loop: Any) -> None:
+        self._loop = loop.asyncio_loop
+        self._open = True
+        self.seconds: list[float] = []
+
+    def __enter__(self) -> _Lateness:
+        self._loop.call_soon_threadsafe(self._tick, self._loop.time())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open = False
+
+    def _tick(self, due: float) -> None:
+        now = self._loop.time()
+        self.seconds.append(max(0.0, now - due))
+        if self._open:
+            self._loop.call_at(now + 0.01, self._tick, now + 0.01)
+
+
+class _Busy:
+    """Share of one core that this process used."""
+
+    share = 0.0
+
+    def __enter__(self) -> _Busy:
+        self._wall, self._busy = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.share = (time.process_time() - self._busy) / (time.perf_counter() - self._wall)
+
+
+def _diagnostics() -> Row:
+    """R-hat, bulk and tail ESS of a large posterior, beside ArviZ's array layer."""
+    from arviz_stats.base.array import array_stats
+
+    from tdmx_dask.kernels.convergence import convergence
+
+    x = np.random.default_rng(1).normal(size=(4, 1000, 200))
+
+    def arviz() -> None:
+        array_stats.rhat(x, chain_axis=0, draw_axis=1)
+        array_stats.ess(x, method="bulk", chain_axis=0, draw_axis=1)
+        array_stats.ess(x, method="tail", prob=(0.05, 0.95), chain_axis=0, draw_axis=1)
+
+    seconds, bare, ratio = compare(lambda: convergence(x), arviz, 5)
+    return Row(
+        "R-hat, ESS bulk and tail, 200 x 4 x 1,000", seconds, "s", 5, f"ArviZ bare {bare:.3g} s", ratio,
+        "<= 0.6 x", ratio <= 0.6,
+    )  # fmt: skip
+
+
+def _second_days(folder: Path) -> Iterator[Row]:
+    """Engine seconds of a patient's second day to the wanted ESS, with the first day's fit in the library and without."""
+    asked: dict[str, Any] = {"engine": "stanli", "target_ess": TARGET_ESS, "seed": 3}
+    pairs = []
+    for number, patient in enumerate(_patients(N_SECOND_DAYS)):
+        first, second = _days(patient)
+        warm, cold = folder / f"warm {number}", folder / f"cold {number}"
+        tdmx.fit(first, library=warm, **asked)
+        with_it = tdmx.fit(second, library=warm, warm_start=True, **asked)
+        without = tdmx.fit(second, library=cold, warm_start=False, **asked)
+        pairs.append((_engine_seconds(with_it), _engine_seconds(without)))
+    ratio = statistics.median(a / b for a, b in pairs)
+    warm_s, cold_s = (statistics.median(each) for each in zip(*pairs, strict=True))
+    yield Row(
+        f"second day to a bulk ESS of {TARGET_ESS}, engine", warm_s, "s", len(pairs), f"cold start {cold_s:.3g} s", ratio,
+        "<= 0.7 x", ratio <= 0.7,
+    )  # fmt: skip
+
+
+def _days(patient: Patient) -> tuple[Patient, Patient]:
+    """The patient after one day, and after two, with two levels more: the same ones, a day later, a little off."""
+    first = [level for level in patient.levels if level.time < 24]
+    second = [level for level in patient.levels if level.time >= 24]
+    regimen = Regimen.parse("1000 mg q8h inf 30min x6")
+    one = replace(patient, regimen=Regimen.parse("1000 mg q8h inf 30min x3"), levels=tuple(first))
+    two = replace(
+        patient, regimen=regimen, levels=tuple(Level(x.time, x.value, x.below) for x in (*first, *second))
+    )
+    return one, two
+
+
+def _engine_seconds(fit: Any) -> float:
+    return float(fit.attrs["seconds_warmup"]) + float(fit.attrs["seconds_sampling"])
+
+
+def _cold(folder: Path) -> Row:
+    """The shipped patient in a fresh process: posterior, PTA, CFR, folder and report."""
+    command = str(Path(sys.executable).with_name("tdmx"))
+    numbers = iter(range(1000))
+
+    def run() -> None:
+        library = folder / f"library {next(numbers)}"
+        arguments = [
+            "fit",
+            "meropenem_tdm",
+            "--out",
+            str(folder / "cold"),
+            "--overwrite",
+            "--library",
+            str(library),
+        ]
+        subprocess.run([command, *arguments], check=True, capture_output=True)  # noqa: S603  fixed
+
+    seconds = timed(run, 3)
+    imports = [sys.executable, "-c", "import numpy, xarray, matplotlib.figure"]
+    bare = timed(lambda: subprocess.run(imports, check=True), 3)  # noqa: S603  fixed
+    return Row(
+        "tdmx fit of the shipped patient, cold process", seconds, "s", 3, f"import xarray, matplotlib {bare:.2g} s", seconds / bare,
+        "<= 5 s", seconds <= 5,
+    )  # fmt: skip
