@@ -64,13 +64,11 @@
   // Sum of each level's pairs: start is (n_levels + 1) and may begin anywhere, weight and response (pair).
   vector by_level(array[] int start, vector weight, vector response) {
     int n_levels = size(start) - 1;
-    int n = size(weight);
-    if (n_levels < 1 || n == 0) {
-      return zeros_vector(max(n_levels, 0));
+    vector[n_levels] total;
+    for (m in 1 : n_levels) {
+      int from = start[m] - start[1] + 1;
+      int to = start[m + 1] - start[1];
+      total[m] = dot_product(weight[from : to], response[from : to]);
     }
-    array[n_levels + 1] int row = start;
-    for (m in 1 : n_levels + 1) {
-      row[m] -= start[1] - 1;
-    }
-    return csr_matrix_times_vector(n_levels, n, weight, linspaced_int_array(n, 1, n), row, response);
+    return total;
   }

@@ -70,7 +70,7 @@
     real fast = centre + 2 * spread * cos_third(cosine);
     real others = product / fast;
     real half = 0.5 * (pairs - others) / fast;
-    real split = sqrt(fmax(square(half) - others, tiny));
+    real split = sqrt(fmax(square(half) - others, tiny)) - sqrt(tiny); // 0, and its gradient too, where nothing is left
     real middle = fmax(half + split, tiny);
     real slow = fmax(others / middle, tiny);
     real mixed = k10 * out_of_centre;

@@ -36,13 +36,26 @@
     return student_t_lcdf(z | nu, 0, 1);
   }
 
+  // log P(Z < z) of the standard normal: by erfc, whose gradient is exact (that of normal_lcdf is good to five digits), and where that
+  // underflows by its asymptotic series (Abramowitz & Stegun 26.2.12).
+  real gauss_lcdf(real z) {
+    if (z < -30) {
+      real w = inv_square(z);
+      return std_normal_lpdf(z) - log(-z) + log1p(-w * (1 - 3 * w * (1 - 5 * w * (1 - 7 * w))));
+    }
+    if (z > 0) {
+      return log1m(0.5 * erfc(z * sqrt(0.5)));
+    }
+    return log(0.5 * erfc(-z * sqrt(0.5)));
+  }
+
   // Log likelihood of one level. Below quantification `level` is the limit, and the likelihood the probability of less than it: method
   // M3 (Beal, J Pharmacokinet Pharmacodyn 2001;28:481).
   real level_lpdf(real level, int below, real f, real sd, int error_model, real nu) {
     if (error_model >= 5) {
       return below ? student_lcdf((level - f) / sd | nu) : student_t_lpdf(level | nu, f, sd);
     }
-    return below ? normal_lcdf(level | f, sd) : normal_lpdf(level | f, sd);
+    return below ? gauss_lcdf((level - f) / sd) : normal_lpdf(level | f, sd);
   }
 
   real levels_lpdf(vector level, array[] int below, vector f, real a, real p, int error_model, real nu) {
