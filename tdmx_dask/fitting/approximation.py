@@ -33,6 +33,7 @@ _STILL = 1e-300
 _STEP = 0.02
 _FIRST_STEP = 1e-4
 _TRIES = 10
+_ROUNDING = 1e-6
 
 
 def approximated(
@@ -81,7 +82,7 @@ def approximated(
     if method == "laplace":
         gaussian = _Gaussian(model, mode, task)
         points, log_p, info["log_q"], outside = gaussian.draws(task.sampling.draws)
-        info["khat"] = pareto_smoothed(log_p - info["log_q"])[1]
+        info["khat"] = _khat(log_p - info["log_q"])
         draws = _constrained(model, points, task)
         end = Start(end.position, gaussian.inv_metric(task.sampling.metric))
         if outside:
@@ -109,6 +110,11 @@ def approximated(
     )
 
 
+def _khat(log_ratio: Floats) -> float:
+    """k-hat; 0 where the two densities are the same but for rounding, which has no tail."""
+    return 0.0 if np.ptp(log_ratio) < _ROUNDING else pareto_smoothed(log_ratio)[1]
+
+
 def _mode(model: Any, task: ChainTask) -> tuple[Floats, Floats, float]:
     """The mode on the unconstrained scale, all columns there, and its log density."""
     try:
@@ -116,6 +122,9 @@ def _mode(model: Any, task: ChainTask) -> tuple[Floats, Floats, float]:
     except RuntimeError as error:
         said = str(error).removeprefix("optimize failed: ")
         said = said.replace("Error evaluating initial BFGS point", "initialization failed: no finite density")
+        said = said.replace(
+            "L-BFGS did not converge", "initialization failed: L-BFGS did not converge"
+        )  # elsewhere it may
         raise translated(RuntimeError(said), task) from error
     mode = np.asarray(found.unconstrained)
     if mode.size == 0:

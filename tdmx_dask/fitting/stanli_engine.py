@@ -141,7 +141,8 @@ def _segments(
         )
         found.parts.append(fit.draws()[0])
         found.stats.append(fit.sampler_stats[0])
-        found.inv_metric, found.step_size = fit.inv_metric[0], float(fit.step_size[0])
+        step_size = float(fit.step_size[0])
+        found.inv_metric, found.step_size = fit.inv_metric[0], step_size if np.isfinite(step_size) else None
         done += n
         progress.divergences += int(fit.divergences[0])
         progress.pause("sampling", sampling.warmup + done, found.step_size)
