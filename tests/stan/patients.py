@@ -37,7 +37,9 @@ def patient_data(n_compartments=2, **changes):
 def predicted(data, theta):
     """Levels of one set of log-parameters by the kernels, (level,), mg/L."""
     modes = disposition(*np.exp(theta)[:, None])
-    doses = [Input(*dose) for dose in zip(data["dose_time"], data["dose_amount"], data["dose_tinf"], strict=True)]
+    doses = [
+        Input(*dose) for dose in zip(data["dose_time"], data["dose_amount"], data["dose_tinf"], strict=True)
+    ]
     return np.array([course_at(modes, doses, time)[0] if time > 0 else 0.0 for time in data["level_time"]])
 
 

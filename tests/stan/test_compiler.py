@@ -26,5 +26,7 @@ def test_stanc__has_nothing_to_say(tmp_path, name):
 
 @pytest.mark.parametrize("name", list(shipped_programs()))
 def test_stanc__finds_the_includes(tmp_path, name):
-    done = compiled(shipped_programs()[name], f"--include-paths={stan_folder()}", f"--o={tmp_path / 'program.hpp'}")
+    done = compiled(
+        shipped_programs()[name], f"--include-paths={stan_folder()}", f"--o={tmp_path / 'program.hpp'}"
+    )
     assert (done.returncode, done.stderr) == (0, "")

@@ -16,7 +16,11 @@ CLOSE = 1e-10
 @pytest.fixture(scope="module")
 def code():
     files = ("disposition", "course", "residual", "prior")
-    return "functions {\n" + "".join((stan_folder() / f"functions/{name}.stan").read_text() for name in files) + "}\n"
+    return (
+        "functions {\n"
+        + "".join((stan_folder() / f"functions/{name}.stan").read_text() for name in files)
+        + "}\n"
+    )
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -39,7 +43,10 @@ def test_modes__where_flows_vanish(code, n, flow):
     got = np.array(modes(**dict(zip(NAMES, parameters, strict=False))))
     assert np.isfinite(got).all()
     assert got[:, 1].sum() == pytest.approx(1.0)
-    response = [(m.T * np.exp(-r[:, None] * [1.0, 9.0]).T).sum(1) for r, m in ((got[:, 0], got[:, 1]), (expected.rate[:, 0], expected.share[:, 0]))]
+    response = [
+        (m.T * np.exp(-r[:, None] * [1.0, 9.0]).T).sum(1)
+        for r, m in ((got[:, 0], got[:, 1]), (expected.rate[:, 0], expected.share[:, 0]))
+    ]
     np.testing.assert_allclose(response[0], response[1], rtol=1e-7)
 
 
@@ -55,7 +62,15 @@ def history(rng, n_doses, n_levels):
 def course_by_stan(code, n, row, time, amount, tinf, levels):
     call = {
         name: Function(name, stan_code=code)
-        for name in ("pair_count", "pair_table", "pair_starts", "after_bolus", "after_infusion", "by_level", f"modes_{n}c")
+        for name in (
+            "pair_count",
+            "pair_table",
+            "pair_starts",
+            "after_bolus",
+            "after_infusion",
+            "by_level",
+            f"modes_{n}c",
+        )
     }
     modes = call[f"modes_{n}c"](**dict(zip(NAMES, map(float, row), strict=False)))
     window = {

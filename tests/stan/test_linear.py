@@ -54,7 +54,10 @@ def test_gradient__near_repeated_roots(ratio, flow):
 
 def assert_gradient(model, q, rtol=1e-6):
     step = 1e-5
-    differences = [(model.log_prob_grad(q + e)[0] - model.log_prob_grad(q - e)[0]) / (2 * step) for e in step * np.eye(q.size)]
+    differences = [
+        (model.log_prob_grad(q + e)[0] - model.log_prob_grad(q - e)[0]) / (2 * step)
+        for e in step * np.eye(q.size)
+    ]
     gradient = model.log_prob_grad(q)[1]
     np.testing.assert_allclose(gradient, differences, rtol=rtol, atol=rtol * np.abs(gradient).max())
 
