@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError as FuturesCancelledError
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from distributed import Client, get_worker
@@ -30,7 +29,13 @@ from tdmx_dask.errors import ClusterError, FitCancelled, FitError, TdmxWarning
 from tdmx_dask.fitting.engine import Emit
 from tdmx_dask.fitting.memory import LEAST_MB
 from tdmx_dask.fitting.runner import Done
-from tdmx_dask.fitting.shipping import MissingExecutable, digests_of, receive, with_executables_here
+from tdmx_dask.fitting.shipping import (
+    MissingExecutable,
+    content_of,
+    digests_of,
+    receive,
+    with_executables_here,
+)
 from tdmx_dask.fitting.speaker import Speaker
 from tdmx_dask.fitting.task import Batch, ChainEvent, ChainResult
 from tdmx_dask.fitting.ticket import (
@@ -55,6 +60,9 @@ MORE_MEMORY = 1.5
 
 FREE_TRIES = 10
 """Times that a batch is sent again for no fault of its own: its worker was closed, or lacked the executable."""
+
+UNLUCKY = 3
+"""Times that Dask may give a batch up that was not seen to run: each time several workers died under which it waited."""
 
 _WATCH_SECONDS = 1.0
 
@@ -172,7 +180,7 @@ class ClusterRunner:
                 self._queue.put(partial(self._end, number, ticket, cancelled(ticket)))
                 return
             ticket.tries += 1
-            ticket.starts = 0
+            ticket.running = False
             ticket.placed = capacity.n_workers > 0
             key = f"{PREFIX}-{number}-{ticket.tries}-{slug(ticket.name)}-{self._token[:12]}"
             ticket.future = self._client.submit(
@@ -279,11 +287,11 @@ class ClusterRunner:
 
     def _worker_died(self, number: str, ticket: Ticket, outcome: BaseException) -> None:
         """Dask gave it up. It counts every worker on which the batch lay; only one on which it ran may be its own fault."""
-        if ticket.starts:
+        if ticket.running:
             ticket.lost += 1
         else:
-            ticket.free += 1
-        if ticket.lost > ticket.retries or ticket.free > FREE_TRIES:
+            ticket.unlucky += 1
+        if ticket.lost > ticket.retries or ticket.unlucky > UNLUCKY:
             error = workers_died(ticket)
             error.__cause__ = outcome
             self._end(number, ticket, error)
@@ -299,7 +307,7 @@ class ClusterRunner:
         """Send the executables to all workers, and the batch again."""
         try:
             for path, digest in ticket.digests.items():
-                content = Path(path).read_bytes()
+                content = await self._loop.run_in_executor(None, content_of, path)
                 await self._client.run(receive, digest, content, asynchronous=True)
         except Exception as error:
             self._queue.put(partial(self._end, number, ticket, error))
@@ -326,14 +334,15 @@ class ClusterRunner:
         if "event" in message:
             self._queue.put(partial(ticket.emit, ChainEvent(*message["event"])))
         else:
-            self._queue.put(partial(self._started, message["ticket"], ticket, message["try"]))
+            self._queue.put(partial(self._ran, message["ticket"], ticket, message["try"], message["running"]))
 
-    def _started(self, number: str, ticket: Ticket, attempt: int) -> None:
-        """Count the starts of a try: after the first, each means that a worker died under it."""
+    def _ran(self, number: str, ticket: Ticket, attempt: int, running: bool) -> None:
+        """Note that a try begins or ends. One that begins again before it ended was lost with its worker."""
         if attempt != ticket.tries or ticket.over:
             return
-        ticket.starts += 1
-        if ticket.starts == 1:
+        again = running and ticket.running
+        ticket.running = running
+        if not again:
             return
         ticket.lost += 1
         if ticket.lost > ticket.retries:
@@ -361,13 +370,17 @@ def _on_worker(
     worker = get_worker()
     flag = cancellation_flag(worker, key)
     head = {"ticket": number, "try": attempt}
-    worker.log_event(topic, head)
     speaker = Speaker(lambda event: worker.log_event(topic, {**head, "event": event}))
     if run is None:
         from tdmx_dask.fitting.children import run_batch
 
         run = run_batch
-    return run(with_executables_here(batch, digests), speaker.emit, flag)
+    worker.log_event(topic, {**head, "running": True})
+    try:
+        return run(with_executables_here(batch, digests), speaker.emit, flag)
+    finally:
+        with suppress(OSError, RuntimeError):
+            worker.log_event(topic, {**head, "running": False})
 
 
 def _killed_from_outside(outcome: FitError) -> bool:

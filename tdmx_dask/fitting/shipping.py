@@ -11,7 +11,7 @@ from pathlib import Path
 from tdmx_dask.errors import FitError
 from tdmx_dask.fitting.task import Batch
 
-__all__ = ["MissingExecutable", "digest_of", "digests_of", "receive", "with_executables_here"]
+__all__ = ["MissingExecutable", "content_of", "digest_of", "digests_of", "receive", "with_executables_here"]
 
 _received: dict[str, str] = {}
 
@@ -75,6 +75,13 @@ def with_executables_here(batch: Batch, digests: Mapping[str, str]) -> Batch:
         replace(task, executable=places[task.executable]) if task.executable else task for task in batch.tasks
     )
     return replace(batch, tasks=tuple(tasks))
+
+
+def content_of(path: str) -> bytes:
+    """What is sent: the executable, with the libraries that it needs."""
+    from tdmx_dask.fitting.toolchain import packed
+
+    return packed(path)
 
 
 def receive(digest: str, content: bytes) -> None:

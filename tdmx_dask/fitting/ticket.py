@@ -37,8 +37,9 @@ class Ticket:
     digests : path -> sha256 of its executables
     future : of the present try
     tries : of which each has a key of its own
-    starts : of the present try; each but the first means that a worker died under it
+    running : whether the present try has begun and not ended
     lost : workers and children that died under it
+    unlucky : times that Dask gave it up though it was not seen to run
     free : tries that were no fault of its own
     placed : whether workers were there when it was sent
     cancelled, over : whether it was cancelled; whether `done` was called
@@ -54,8 +55,9 @@ class Ticket:
     done: Done
     future: Any = None
     tries: int = 0
-    starts: int = 0
+    running: bool = False
     lost: int = 0
+    unlucky: int = 0
     free: int = 0
     placed: bool = False
     cancelled: bool = False
