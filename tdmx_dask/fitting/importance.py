@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdmx_dask.errors import InputError
+from tdmx_dask.kernels.pareto import pareto_smoothed
 
 __all__ = ["Importance", "importance", "largest_khat"]
 
@@ -27,7 +28,7 @@ class Importance:
     limit : k-hat up to which as many draws can be trusted
     verdict : good, usable (with the weights; intervals may be off without), distrust
     text : for the user
-    log_weights : (draw,) smoothed and normalised: log-sum-exp is 0
+    log_weights : (draw,) smoothed; their exponentials sum to 1
     """
 
     khat: float
@@ -68,12 +69,7 @@ def importance(log_target: Floats, log_approximation: Floats) -> Importance:
     elif np.ptp(ratios) < 1e-9:  # the approximation is the target: no tail to fit
         khat, weights = -math.inf, np.full(len(ratios), -math.log(len(ratios)))
     else:
-        from arviz_stats.base.array import array_stats
-
-        smoothed, fitted = array_stats.psislw(ratios)
-        khat = float(fitted) if np.isfinite(fitted) else math.inf
-        # ArviZ leaves the normalisation to its caller
-        weights = np.asarray(smoothed) - float(np.logaddexp.reduce(smoothed))
+        weights, khat = pareto_smoothed(ratios)
     return Importance(khat, limit, *_verdict(khat, limit), weights)
 
 

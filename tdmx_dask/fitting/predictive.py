@@ -79,7 +79,7 @@ def predictive_check(
     n = len(tails)
     lower = limits.isel(quantile=slice(0, n)).rename(quantile="interval").drop_vars("interval")
     upper = limits.isel(quantile=slice(n + 1, None)).rename(quantile="interval").drop_vars("interval")
-    inside = (y >= lower) & (y <= upper) & quantified
+    inside = ((y >= lower) & (y <= upper) & quantified).transpose("interval", dim)
     n_quantified = int((~flags).sum())
     kept = {dim: np.flatnonzero(~flags)}
     observed, p_value = _statistics(y.isel(kept), rep.isel(kept), dim, total)
