@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tdmx_dask.errors import FitCancelled, FitError
-from tdmx_dask.fitting.engine import Emit
+from tdmx_dask.fitting.engine import ChildKilled, Emit
 from tdmx_dask.fitting.frame import FrameBuffer, pack
 from tdmx_dask.fitting.message import error_from, event_from, result_from, task_message
 from tdmx_dask.fitting.nursery import fork_child
 from tdmx_dask.fitting.task import Batch, ChainResult, ChainTask
+from tdmx_dask.fitting.translation import known_translation, remember_translation
 from tdmx_dask.fitting.zygote import STATUS
 
 __all__ = ["ChildKilled", "run_batch"]
@@ -28,10 +29,6 @@ _PATIENCE = 5.0
 _PIECE = 2**20
 _TAIL = 4096
 _OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU)
-
-
-class ChildKilled(FitError):  # noqa: N818  (a process was killed; the fit did nothing wrong)
-    """The process of a chain was killed from outside (memory ran out, or somebody ended it); run again, it gives the same draws."""
 
 
 @dataclass
@@ -51,9 +48,11 @@ class _Child:
         message = task_message(task)
         if self.data is task.data:
             message["data"] = None
+        has_it = self.task is not None and self.task.program == task.program
+        translation = "" if has_it else known_translation(task.program.digest)  # None asks for it
         self.index, self.task, self.data = index, task, task.data
         with suppress(BrokenPipeError, ConnectionResetError):  # its end is seen when it is read
-            self.link.sendall(pack({"engine": engine, "task": message}))
+            self.link.sendall(pack({"engine": engine, "task": message, "translation": translation}))
 
     def hear(self) -> None:
         """Keep the last of what it prints."""
@@ -146,6 +145,8 @@ def _heard(child: _Child, emit: Emit) -> list[tuple[int, ChainResult]]:
         kind: Any = message["kind"]
         if kind == "event":
             emit(event_from(message["event"]))
+        elif kind == "translation":
+            remember_translation(message["digest"], message["text"])
         elif kind == "error":
             raise error_from(message["error"])
         else:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from tdmx_dask.fitting.cmdstan_command import MODE, OUTPUT, PATHS, arguments, wr
 from tdmx_dask.fitting.cmdstan_result import Heard, approximate_result, chain_result
 from tdmx_dask.fitting.console import Ended, run_program, signal_name
 from tdmx_dask.fitting.csv_output import CutShortError, GrowingCsv, Output, read_output
-from tdmx_dask.fitting.engine import Emit, InitialisationFailed
+from tdmx_dask.fitting.engine import ChildKilled, Emit, InitialisationFailed
 from tdmx_dask.fitting.executable import Executable, environment, known_executable
 from tdmx_dask.fitting.progress import Progress
 from tdmx_dask.fitting.scratch import scratch_folder, sweep
@@ -39,6 +40,7 @@ _LINES = 12
 _LOOK = 0.45
 _UPDATES = 200
 _METHODS = {"mode": "optimize", "laplace": "laplace", "pathfinder": "pathfinder", "advi": "variational"}
+_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 _NO_START = re.compile(r"Initialization failed|No pathfinders ran successfully|Line search failed")
 _BAD_DATA = re.compile(r"processing stage=data initialization; variable name=(\w+)")
 
@@ -132,6 +134,9 @@ class _Run:
         if ended.code > 0 and _NO_START.search(said):
             fix = fix or "Give priors or inits that the model can be evaluated at."
             raise InitialisationFailed("program", name, facts, f"{fix} {console}")
+        if -ended.code in _OUTSIDE:
+            fix = "Did its memory run out? Give it more (memory_mb), or run fewer chains at a time."
+            raise ChildKilled("program", name, facts, f"{fix} {console}")
         raise FitError("program", name, facts, f"{fix} {console}".strip())
 
 
@@ -170,7 +175,7 @@ def _ending(ended: Ended, method: str, watch: _Watch) -> str:
     if ended.code < 0:
         watch.csv.look()
         name = signal_name(-ended.code)
-        hint = {"SIGKILL": " (memory ran out, or somebody ended it)", "SIGXFSZ": " (a limit of file size)"}
+        hint = {"SIGXFSZ": " (a limit of file size)"}
         after = f" after {watch.csv.draws} draws" if method == "sample" else ""
         return f"CmdStan was killed by {name}{hint.get(name, '')}{after}"
     if ended.code > 128:

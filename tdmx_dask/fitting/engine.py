@@ -8,9 +8,13 @@ from typing import Protocol
 from tdmx_dask.errors import FitError
 from tdmx_dask.fitting.task import ChainEvent, ChainResult, ChainTask
 
-__all__ = ["Emit", "Engine", "InitialisationFailed"]
+__all__ = ["ChildKilled", "Emit", "Engine", "InitialisationFailed"]
 
 Emit = Callable[[ChainEvent], None]
+
+
+class ChildKilled(FitError):  # noqa: N818  (a process was killed; the fit did nothing wrong)
+    """The process of a chain was killed from outside (memory ran out, or somebody ended it); run again, it gives the same draws."""
 
 
 class InitialisationFailed(FitError):  # noqa: N818  (says what happened, as FitCancelled does)

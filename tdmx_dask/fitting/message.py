@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tdmx_dask.errors import FitError, InputError, TdmxError
-from tdmx_dask.fitting.engine import InitialisationFailed
+from tdmx_dask.fitting.engine import ChildKilled, InitialisationFailed
 from tdmx_dask.fitting.program import Program
 from tdmx_dask.fitting.task import ChainEvent, ChainResult, ChainTask, Sampling, Start
 
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _ERRORS: dict[str, type[TdmxError]] = {
-    kind.__name__: kind for kind in (FitError, InitialisationFailed, InputError)
+    kind.__name__: kind for kind in (ChildKilled, FitError, InitialisationFailed, InputError)
 }
 
 
