@@ -22,6 +22,7 @@ from tdmx_dask.fitting.engine import Emit, Engine, InitialisationFailed
 from tdmx_dask.fitting.frame import FrameBuffer, pack
 from tdmx_dask.fitting.message import error_message, event_message, result_message, task_from
 from tdmx_dask.fitting.task import ChainEvent, ChainResult, ChainTask
+from tdmx_dask.fitting.translation import known_translation, remember_translation
 
 __all__ = ["GRANDCHILDREN", "MAX_INITS", "end", "engine_named", "peak_mb", "run_task", "serve"]
 
@@ -114,10 +115,15 @@ def serve(link: socket.socket) -> NoReturn:
             message = request["task"]
             data = message["data"] = data if message["data"] is None else message["data"]
             task = task_from(message)
+            if request["translation"]:
+                remember_translation(task.program.digest, request["translation"])
             try:
                 name = request["engine"]
                 engine = engines[name] = engines.get(name) or engine_named(name)
-                say({"kind": "result", "result": result_message(run_task(engine, task, emit))})
+                result = result_message(run_task(engine, task, emit))
+                if request["translation"] is None and (text := known_translation(task.program.digest)):
+                    say({"kind": "translation", "digest": task.program.digest, "text": text})
+                say({"kind": "result", "result": result})
             except Exception as error:
                 _tell(task, error, emit, say)
     except OSError:

@@ -18,6 +18,7 @@ from tdmx_dask.fitting.engine import Emit, InitialisationFailed
 from tdmx_dask.fitting.position import position_of
 from tdmx_dask.fitting.progress import Progress
 from tdmx_dask.fitting.task import ChainResult, ChainTask, Start, chain_seed
+from tdmx_dask.fitting.translation import known_translation, remember_translation
 
 __all__ = ["SEGMENT", "StanliEngine", "prepared", "start_vector", "translated"]
 
@@ -191,9 +192,11 @@ def prepared(task: ChainTask) -> tuple[Any, list[str]]:
     FitError
         It does not compile (with the line and stanc's message), or the data do not fit (with the variable).
     """
-    code = task.program.code
     try:
-        mir = stanli.stan_to_mir(code)
+        mir = known_translation(task.program.digest)
+        if mir is None:
+            mir = stanli.stan_to_mir(task.program.code)
+            remember_translation(task.program.digest, mir)
     except (RuntimeError, OSError) as error:
         said = str(error).replace("in 'string',", f"in {task.program.name}.stan,")
         lines = " | ".join(line.rstrip() for line in said.splitlines() if line.strip(" -|")).rstrip(".")
