@@ -16,11 +16,17 @@ from tdmx_dask.version import __version__
 
 if TYPE_CHECKING:
     from tdmx_dask import plot
+    from tdmx_dask.api.calibrate import calibrate
+    from tdmx_dask.api.fit import compare_models, fit, fit_async, fit_many, open_fit, ppc
     from tdmx_dask.api.study import run_study
     from tdmx_dask.api.verbs import breakpoint, cfr, critical_mic, pta  # noqa: A004
     from tdmx_dask.api.virtual import sample
     from tdmx_dask.api.where import cluster
+    from tdmx_dask.domain.cohort import read_cohort
+    from tdmx_dask.domain.error_model import ErrorModel
+    from tdmx_dask.domain.level import Level
     from tdmx_dask.domain.mic import MICDistribution
+    from tdmx_dask.domain.patient import Patient, read_patient
     from tdmx_dask.domain.population import Population
     from tdmx_dask.domain.regimen import DoseEvent, Regimen
     from tdmx_dask.domain.study import Study, read_study
@@ -31,11 +37,17 @@ if TYPE_CHECKING:
     from tdmx_dask.store.results import open_result, write_result
 
 _HOMES = {
+    "tdmx_dask.api.calibrate": ("calibrate",),
+    "tdmx_dask.api.fit": ("compare_models", "fit", "fit_async", "fit_many", "open_fit", "ppc"),
     "tdmx_dask.api.study": ("run_study",),
     "tdmx_dask.api.verbs": ("breakpoint", "cfr", "critical_mic", "pta"),
     "tdmx_dask.api.virtual": ("sample",),
     "tdmx_dask.api.where": ("cluster",),
+    "tdmx_dask.domain.cohort": ("read_cohort",),
+    "tdmx_dask.domain.error_model": ("ErrorModel",),
+    "tdmx_dask.domain.level": ("Level",),
     "tdmx_dask.domain.mic": ("MICDistribution",),
+    "tdmx_dask.domain.patient": ("Patient", "read_patient"),
     "tdmx_dask.domain.population": ("Population",),
     "tdmx_dask.domain.regimen": ("DoseEvent", "Regimen"),
     "tdmx_dask.domain.study": ("Study", "read_study"),
@@ -50,7 +62,10 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "AllOf",
     "DoseEvent",
+    "ErrorModel",
+    "Level",
     "MICDistribution",
+    "Patient",
     "Population",
     "Regimen",
     "Study",
@@ -58,16 +73,25 @@ __all__ = [
     "Window",
     "__version__",
     "breakpoint",
+    "calibrate",
     "cfr",
     "cluster",
+    "compare_models",
     "critical_mic",
     "export_draws",
+    "fit",
+    "fit_async",
+    "fit_many",
     "import_draws",
     "open_draws",
+    "open_fit",
     "open_result",
     "parse_target",
     "plot",
+    "ppc",
     "pta",
+    "read_cohort",
+    "read_patient",
     "read_study",
     "run_study",
     "sample",

@@ -27,12 +27,14 @@ class Settings:
     ----------
     seed : of the virtual patients, 0 .. 2^64 - 1
     interval_level, breakpoint_level : fractions in (0, 1)
+    fits_library : folder in which fits are kept, relative to the working directory or absolute
     clusters : profile -> arguments of the function that starts it
     """
 
     seed: int
     interval_level: float
     breakpoint_level: float
+    fits_library: str
     clusters: Mapping[str, Mapping[str, Any]]
 
 
@@ -74,11 +76,14 @@ def _checked(merged: Mapping[str, Any]) -> Settings:
             raise ConfigError(
                 f"tdmx.{key}", value, "a level is a fraction, 0 < level < 1", "For example 0.95."
             )
+    library = merged["fits-library"]
+    if not isinstance(library, str) or not library.strip():
+        raise ConfigError("tdmx.fits-library", library, "it is the path of a folder", "For example fits.")
     clusters = {}
     for name, profile in merged["clusters"].items():
         _known(f"tdmx.clusters.{name}", profile, _PROFILE)
         clusters[name] = {key.replace("-", "_"): value for key, value in profile.items()}
-    return Settings(seed, merged["interval-level"], merged["breakpoint-level"], clusters)
+    return Settings(seed, merged["interval-level"], merged["breakpoint-level"], library, clusters)
 
 
 @functools.cache
