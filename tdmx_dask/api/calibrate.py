@@ -6,6 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import wait
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -23,13 +24,16 @@ from tdmx_dask.domain.regimen import Regimen
 from tdmx_dask.domain.section import nearest
 from tdmx_dask.domain.units import real, whole
 from tdmx_dask.errors import FitError, InputError
-from tdmx_dask.fitting.calibration import FitRanks, Simulated, rank_fit, simulate
+from tdmx_dask.fitting.calibration import SIGMAS, FitRanks, Simulated, rank_fit, simulate
 from tdmx_dask.fitting.question import FitQuestion, ask
+from tdmx_dask.fitting.task import chain_seed
 from tdmx_dask.kernels.uniformity import chi_square, ecdf_band, ecdf_counts, ecdf_p, evaluation_points
 from tdmx_dask.version import __version__
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from tdmx_dask.api.cohort import Cohort
 
 __all__ = ["BAND_LEVEL", "WRONG_BELOW", "calibrate", "simulated_patients", "typical_error", "typical_patient"]
 
@@ -43,6 +47,7 @@ _MEDIANS = {"CL": 6.0, "Vc": 18.0, "Q1": 8.0, "Vp1": 15.0, "Q2": 2.0, "Vp2": 40.
 _OMEGA = 0.35
 _ADDITIVE, _PROPORTIONAL = 0.5, 0.15
 _FEWEST = 10
+_ENDING = 10.0  # s that cancelled fits may take
 
 
 def calibrate(
@@ -82,7 +87,7 @@ def calibrate(
     warm_start : whether fits may start from each other's metric and step size
     on : where the fits run, as for `fit_many`
     progress : True for a bar
-    options : any others of `fit_many`
+    options : any others of `fit_many`, but for `reuse`
 
     Returns
     -------
@@ -223,25 +228,52 @@ def _limit(lloq: float | None, patient: Patient) -> float | None:
 
 
 def _fitted(
-    question: FitQuestion, simulated: Simulated, most: int, seed: int, options: dict[str, Any]
+    question: FitQuestion, simulated: Simulated, most: int, seed: int, asked: dict[str, Any]
 ) -> tuple[dict[int, FitRanks], dict[str, str], str]:
     """Fit every simulation as a cohort, rank each as it is done, and keep nothing of it but its ranks."""
-    from tdmx_dask.api.fit import fit_many
-
     ranks: dict[int, FitRanks] = {}
     engine = ""
     with tempfile.TemporaryDirectory(prefix="tdmx-calibrate-") as folder:
-        library = options.pop("library", None) or Path(folder)
-        cohort = fit_many(_patients(question, simulated), seed=seed, library=library, reuse=False, **options)
-        for fit in cohort:
-            index = int(fit.name)
-            draws = {
-                str(name): values.values for name, values in fit.draws.data_vars.items() if values.ndim == 2
-            }
-            ranks[index] = rank_fit(question.data, simulated, index, draws, seed=seed, most=most)
-            engine = fit.engine
+        cohort = _cohort(_patients(question, simulated), seed, Path(folder), dict(asked))
+        try:
+            for fit in cohort:
+                index = int(fit.name)
+                draws = {
+                    name: fit.draws[name].values for name in (*simulated.names, *SIGMAS) if name in fit.draws
+                }
+                ranks[index] = rank_fit(question.data, simulated, index, draws, seed=seed, most=most)
+                engine = fit.engine
+        except BaseException:
+            cohort.cancel()
+            wait(cohort.futures.values(), _ENDING)
+            raise
         failures = {name: str(problem) for name, problem in cohort.failures.items()}
     return dict(sorted(ranks.items())), failures, engine
+
+
+def _cohort(patients: Sequence[Patient], seed: int, library: Path, asked: dict[str, Any]) -> Cohort:
+    """As `fit_many`, but each fit has a seed of its own: chains of one seed share their random numbers, and their ranks would too."""
+    from tdmx_dask.api.cohort import Cohort
+    from tdmx_dask.api.fit_request import Asked, question_of, submit
+    from tdmx_dask.api.progress import FitBars
+
+    own = {key: asked.pop(key) for key in ("model", "priors", "error")}
+    on, progress = asked.pop("on"), asked.pop("progress")
+    known = set(Asked.__dataclass_fields__) - {"seed", "reuse"}
+    for key in set(asked) - known:
+        raise InputError(key, asked[key], "there is no such option", nearest(key, tuple(sorted(known))))
+    make = Asked(**{"library": library, **asked}, reuse=False).checked()
+    requests = [
+        replace(make(question_of(patient, **own), None), seed=chain_seed(seed, index, 0, 0))
+        for index, patient in enumerate(patients)
+    ]
+    bars = FitBars(len(requests)) if progress else None
+    futures = submit(requests, on, (bars.show,) if bars else ())
+    if bars is not None:
+        left = iter(range(len(futures) - 1, -1, -1))
+        for future in futures:
+            future.add_done_callback(lambda _: bars.stop() if next(left) == 0 else None)
+    return Cohort({patient.id: future for patient, future in zip(patients, futures, strict=True)}, {})
 
 
 def _patients(question: FitQuestion, simulated: Simulated) -> list[Patient]:

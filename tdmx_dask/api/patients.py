@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, as_completed, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +18,17 @@ from tdmx_dask.api.records import Row, cfr_rows, pta_rows, write_csv
 from tdmx_dask.domain.assessment import Assessment
 from tdmx_dask.domain.patient import Patient
 from tdmx_dask.domain.study import noting
+from tdmx_dask.errors import FitCancelled
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from tdmx_dask.api.cohort import Cohort
     from tdmx_dask.fitting.fit import Fit
 
 __all__ = ["Patients", "fit_patients"]
 
+_ENDING = 10.0  # s that cancelled fits may take
 Ended = Callable[[str, "Fit | BaseException"], None]
 
 
@@ -106,19 +110,20 @@ def _found(
     with noting() as notes:
         cohort = fit_many(list(patients), **options)
         try:
-            told: set[str] = set()
-            for fit in cohort:
-                fits[fit.name] = fit
+            for name, outcome in _as_ended(cohort):
+                if not isinstance(outcome, BaseException):
+                    fits[name] = outcome
                 if ended is not None:
-                    ended(fit.name, fit)
-                    for name, problem in cohort.failures.items():
-                        if name not in told:
-                            told.add(name)
-                            ended(name, problem)
+                    ended(name, outcome)
         except KeyboardInterrupt:
             cohort.cancel()
+            wait(cohort.futures.values(), _ENDING)
             interrupted = True
-        failures = {name: str(problem) for name, problem in cohort.failures.items()}
+        failures = {
+            name: str(problem)
+            for name, problem in cohort.failures.items()
+            if not isinstance(problem, FitCancelled)
+        }
         fits = {patient.id: fits[patient.id] for patient in patients if patient.id in fits}
         fitted = time.perf_counter()
         attained = response = None
@@ -131,6 +136,15 @@ def _found(
     return Patients(
         rows, failures, fits, attained, response, tuple(dict.fromkeys(notes)), seconds, interrupted
     )
+
+
+def _as_ended(cohort: Cohort) -> Iterator[tuple[str, Fit | BaseException]]:
+    """Each fit, or what went wrong, as they end; first those that could not be asked for."""
+    yield from ((name, problem) for name, problem in cohort.failures.items() if name not in cohort.futures)
+    names: dict[Future[Fit], str] = {future: name for name, future in cohort.futures.items()}
+    for future in as_completed(names):
+        problem = future.exception()
+        yield names[future], future.result() if problem is None else problem
 
 
 def _assessed(fits: dict[str, Fit], assessment: Assessment) -> tuple[xr.Dataset | None, xr.Dataset | None]:
