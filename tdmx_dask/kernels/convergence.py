@@ -6,7 +6,6 @@ figures. A block of cells is sorted once, and its normal scores are looked up in
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from tdmx_dask.errors import InputError
-from tdmx_dask.kernels.ess import _autocovariance
+from tdmx_dask.kernels.ess import ess_of_halves
 
 __all__ = [
     "Convergence",
@@ -271,46 +270,12 @@ def _ess_tail(block: Floats, ordered: Floats) -> Floats:
 
 
 def _ess(block: NDArray[Any]) -> Floats:
-    """ESS of the mean (cell,) of (cell, chain, draw), with split chains (Vehtari 2021).
-
-    As `ess.ess_mean`, but for how many lags it looks at, which are ArviZ's: seen where chains never come to agree.
-    """
+    """ESS of the mean (cell,) of (cell, chain, draw), with split chains (Vehtari 2021)."""
     even = _even(block)
     n = even.shape[2] // 2
     if n < 2:
         return np.full(len(even), np.nan)
-    halves = even.reshape(len(even), -1, n).astype(float)
-    total = halves.shape[1] * n
-    constant = halves.min(axis=(1, 2)) == halves.max(axis=(1, 2))
-    halves[constant] = 0.0
-    centre = halves.mean(axis=2)
-    covariance = _autocovariance(halves - centre[:, :, None])
-    within = covariance[:, 0] * (n / (n - 1))
-    pooled = covariance[:, 0] + centre.var(axis=1, ddof=1)
-    correlation = 1.0 - (within[:, None] - covariance) / pooled[:, None]
-    correlation[:, 0] = 1.0
-    shortest = 1.0 / math.log10(total)  # Stan's bound for antithetic chains
-    ess = total / np.maximum(_integrated(correlation), shortest)
-    return np.where(constant, float(total), ess)
-
-
-def _integrated(correlation: Floats) -> Floats:
-    """Integrated autocorrelation time (cell,) of (cell, lag) by Geyer's initial monotone sequence; unbounded below.
-
-    A pair that is 0 in exact arithmetic (short indicator series have them) ends the sequence or not as rounding has it, in ArviZ too.
-    """
-    n_pairs = max(1, (correlation.shape[1] - 1) // 2)
-    even = correlation[:, 0 : 2 * n_pairs : 2]
-    pairs = even + correlation[:, 1 : 2 * n_pairs : 2]
-    positive = np.logical_and.accumulate(pairs > 0.0, axis=1)
-    to_the_end = positive[:, -1].copy()
-    positive[:, -1] = False
-    kept = np.where(positive, np.minimum.accumulate(pairs, axis=1), 0.0).sum(axis=1)
-    # The first pair that fails lends its even lag where that is positive; where none fails, the last one lends its own.
-    lent = np.take_along_axis(even, positive.sum(axis=1)[:, None], axis=1)[:, 0]
-    lent = np.where(to_the_end, lent, np.maximum(lent, 0.0))
-    result: Floats = 2.0 * kept - 1.0 + lent
-    return result
+    return ess_of_halves(even.reshape(len(even), -1, n).astype(float))
 
 
 def _even(block: NDArray[Any]) -> NDArray[Any]:

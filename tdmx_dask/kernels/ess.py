@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tdmx_dask.errors import InputError
 
-__all__ = ["ess_mean"]
+__all__ = ["ess_mean", "ess_of_halves"]
 
 # Elements transformed at a time: bounds the memory whatever the number of cells.
 _BLOCK = 1 << 18
@@ -56,26 +56,38 @@ def ess_mean(x: NDArray[Any]) -> NDArray[np.float64]:
 
 def _ess_block(x: NDArray[Any]) -> NDArray[np.float64]:
     """ESS of (chain, draw, cell), all cells at once."""
-    total = x.shape[0] * x.shape[1]
     halves = _split(x)  # (cell, half chain, draw)
-    n = halves.shape[2]
-    if n < 4:
-        return np.full(halves.shape[0], np.nan)
-    low, high = halves.min(axis=(1, 2)), halves.max(axis=(1, 2))
+    low, high = halves.min(axis=(1, 2), initial=np.inf), halves.max(axis=(1, 2), initial=-np.inf)
     finite = np.isfinite(low) & np.isfinite(high)
-    constant = finite & (low == high)
-    halves[~finite | constant] = 0.0
+    halves[~finite] = 0.0
+    ess = np.where(low == high, float(x.shape[0] * x.shape[1]), ess_of_halves(halves))
+    return np.where(finite & (halves.shape[2] >= 4), ess, np.nan)
+
+
+def ess_of_halves(halves: NDArray[np.float64]) -> NDArray[np.float64]:
+    """ESS of the mean of each cell from its half chains; their draws together where a cell is constant.
+
+    Parameters
+    ----------
+    halves : (cell, half chain, draw), finite; overwritten where constant
+    """
+    n = halves.shape[2]
+    total = halves.shape[1] * n
+    if n < 2:
+        return np.full(halves.shape[0], np.nan)
+    constant = halves.min(axis=(1, 2)) == halves.max(axis=(1, 2))
+    halves[constant] = 0.0
     centre = halves.mean(axis=2)
     covariance = _autocovariance(halves - centre[:, :, None])  # (cell, lag), mean over half chains
     within = covariance[:, 0] * (n / (n - 1))
     # Vehtari 2021, eq. 3: the marginal variance, between chains included.
     pooled = covariance[:, 0] + centre.var(axis=1, ddof=1)
-    pooled[~finite | constant] = 1.0
+    pooled[constant] = 1.0
     correlation = 1.0 - (within[:, None] - covariance) / pooled[:, None]
     correlation[:, 0] = 1.0
-    shortest = 1.0 / math.log10(halves.shape[1] * n)  # Stan's bound for antithetic chains
-    ess = halves.shape[1] * n / np.maximum(_geyer(correlation), shortest)
-    return np.where(finite, np.where(constant, float(total), ess), np.nan)
+    shortest = 1.0 / math.log10(total)  # Stan's bound for antithetic chains
+    ess = total / np.maximum(_integrated(correlation), shortest)
+    return np.where(constant, float(total), ess)
 
 
 def _split(x: NDArray[Any]) -> NDArray[np.float64]:
@@ -111,18 +123,20 @@ def _fast_length(n: int) -> int:
     return best
 
 
-def _geyer(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Integrated autocorrelation time (cell,) by the initial monotone sequence; unbounded below."""
-    n = correlation.shape[1]
-    n_pairs = max(1, (n - 2) // 2)  # Stan looks at lags below n - 2 only
+def _integrated(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Integrated autocorrelation time (cell,) of (cell, lag) by Geyer's initial monotone sequence; unbounded below.
+
+    A pair that is 0 in exact arithmetic (short indicator series have them) ends the sequence or not as rounding has it, in ArviZ too.
+    """
+    n_pairs = max(1, (correlation.shape[1] - 1) // 2)
     even = correlation[:, 0 : 2 * n_pairs : 2]
     pairs = even + correlation[:, 1 : 2 * n_pairs : 2]
     positive = np.logical_and.accumulate(pairs > 0.0, axis=1)
+    to_the_end = positive[:, -1].copy()
+    positive[:, -1] = False
     kept = np.where(positive, np.minimum.accumulate(pairs, axis=1), 0.0).sum(axis=1)
-    # The first pair that fails lends its even lag where that is positive (antithetic chains; Stan, ArviZ).
-    n_kept = positive.sum(axis=1)
-    rows = np.arange(correlation.shape[0])
-    last = even[rows, np.minimum(n_kept, n_pairs - 1)]
-    tail = np.where((n_kept > 0) & (n_kept < n_pairs), np.maximum(last, 0.0), 0.0)
-    time: NDArray[np.float64] = 2.0 * kept - 1.0 + tail
-    return time
+    # The first pair that fails lends its even lag where that is positive; where none fails, the last one lends its own.
+    lent = np.take_along_axis(even, positive.sum(axis=1)[:, None], axis=1)[:, 0]
+    lent = np.where(to_the_end, lent, np.maximum(lent, 0.0))
+    result: NDArray[np.float64] = 2.0 * kept - 1.0 + lent
+    return result
