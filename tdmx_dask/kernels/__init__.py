@@ -15,5 +15,7 @@ from their arguments (NumPy, CuPy). Nothing here imports Dask, xarray or pandas.
 ``random``             normals and uniforms that belong to (seed, purpose, chain, block of draws, subject)
 ``intervals``          how a PTA gets its uncertainty; ``deconvolution`` takes the subjects' noise out of it
 ``ess``                effective number of draws behind a mean
+``convergence``        R-hat, ESS of bulk and tails, Monte-Carlo errors, energies
+``pareto``             the tail of importance ratios and its k-hat
 =====================  ===================================================================================
 """
