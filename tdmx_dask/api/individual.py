@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -90,16 +91,14 @@ def fit_individual(
     KeyboardInterrupt
         The fit was cancelled; its processes are gone, and nothing was written.
     """
-    from tdmx_dask.store.publish import staging
+    from tdmx_dask.api.individual_folder import staged, write_individual
 
     given = as_patient(patient)
     if out is None:
         return _found(given, watch, options)
     out = Path(out)
-    with staging(out, overwrite=overwrite) as folder:
+    with staged(out, overwrite=overwrite) as folder:
         found = _found(given, watch, options)
-        from tdmx_dask.api.individual_folder import write_individual
-
         write_individual(found, folder)
     return replace(found, out=out)
 
@@ -135,8 +134,10 @@ def _found(
 
 def _awaited(patient: Patient, watch: Callable[[FitFuture], None] | None, options: Mapping[str, Any]) -> Fit:
     from tdmx_dask.api.fit import fit_async
+    from tdmx_dask.api.individual_folder import prepare
 
     future = fit_async(patient, **options)
+    threading.Thread(target=prepare, name="tdmx-prepare", daemon=True).start()
     try:
         if watch is not None:
             watch(future)

@@ -7,8 +7,10 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,42 @@ if TYPE_CHECKING:
     from tdmx_dask.api.individual import Individual
     from tdmx_dask.fitting.fit import Fit
 
-__all__ = ["record_of", "write_draws_of", "write_individual"]
+__all__ = ["prepare", "record_of", "staged", "write_draws_of", "write_individual"]
+
+
+_NEEDED = (
+    "tdmx_dask.api.verbs",
+    "tdmx_dask.store.results",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
+    "tdmx_dask.plot",
+    "tdmx_dask.report",
+    "jinja2",
+)
+
+
+def prepare() -> None:
+    """Import what the folder needs; worth doing while chains run in other processes and this one waits."""
+    for module in _NEEDED:
+        import_module(module)
+
+
+@contextmanager
+def staged(out: Path, *, overwrite: bool) -> Iterator[Path]:
+    """As `publish.staging`; where nothing comes of it, a folder above that was made for it goes too."""
+    from tdmx_dask.store.publish import staging
+
+    above = out.absolute().parent
+    made = not above.exists()
+    try:
+        with staging(out, overwrite=overwrite) as folder:
+            yield folder
+    except BaseException:
+        if made:
+            with suppress(OSError):
+                above.rmdir()
+        raise
 
 
 def write_individual(found: Individual, folder: Path) -> None:
@@ -94,14 +131,14 @@ def _figures_and_report(found: Individual, folder: Path, record: Mapping[str, An
     course = course_of(found)
     if course is not None:
         figure = levels(course, title=patient.title or patient.id)
-        plot.save(figure, folder / "levels")
-        figures["Levels"] = plot.svg_text(figure)
+        _, svg = plot.save(figure, folder / "levels")
+        figures["Levels"] = svg.read_text(encoding="utf-8")
     if found.pta is None:
         return
     isolates = patient.assessment.distributions if patient.assessment else ()
     figure = plot.pta(found.pta, isolates=isolates or None)
-    plot.save(figure, folder / "pta")
-    figures["Probability of target attainment"] = plot.svg_text(figure)
+    _, svg = plot.save(figure, folder / "pta")
+    figures["Probability of target attainment"] = svg.read_text(encoding="utf-8")
     if found.cfr is not None:
         figures["Cumulative fraction of response"] = plot.svg_text(plot.cfr(found.cfr))
     about = [text for text in (patient.description, patient.source and f"Source: {patient.source}") if text]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tdmx_dask.api.individual import SATURABLE, assess
-from tdmx_dask.api.individual_folder import record_of, write_draws_of
+from tdmx_dask.api.individual_folder import record_of, staged, write_draws_of
 from tdmx_dask.api.records import Row, cfr_rows, pta_rows, write_csv
 from tdmx_dask.domain.assessment import Assessment
 from tdmx_dask.domain.patient import Patient
@@ -88,12 +88,10 @@ def fit_patients(
     InputError
         `out` exists and `overwrite` is false, or a patient cannot be asked about.
     """
-    from tdmx_dask.store.publish import staging
-
     if out is None:
         return _found(patients, assessment, ended, options)
     out = Path(out)
-    with staging(out, overwrite=overwrite) as folder:
+    with staged(out, overwrite=overwrite) as folder:
         found = _found(patients, assessment, ended, options)
         _write(found, folder)
     return replace(found, out=out)
