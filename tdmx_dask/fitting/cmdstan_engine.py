@@ -40,6 +40,8 @@ _LINES = 12
 _LOOK = 0.45
 _UPDATES = 200
 _METHODS = {"mode": "optimize", "laplace": "laplace", "pathfinder": "pathfinder", "advi": "variational"}
+_NOT_WRITTEN = "iostream error"
+_MAKE_ROOM = "Make room, or set TMPDIR to a folder with more of it."
 _OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 _NO_START = re.compile(r"Initialization failed|No pathfinders ran successfully|Line search failed")
 _BAD_DATA = re.compile(r"processing stage=data initialization; variable name=(\w+)")
@@ -111,23 +113,28 @@ class _Run:
             ended = Ended(127, 0.0, (str(error),))
             self._fail(command, ended, f"CmdStan could not be started ({error})")
         self.heard.add(ended, time.perf_counter() - began)
+        if ended.code > 0 and any(_NOT_WRITTEN in line for line in ended.lines):
+            watch.csv.look()
+            what = f"its CSV file could not be written and was cut short after {watch.csv.draws} draws; {self._room()}"
+            self._fail(command, ended, what, _MAKE_ROOM)
         if ended.code:
             self._fail(command, ended, _ending(ended, method, watch))
         try:
             return read_output(file, n_rows)
         except CutShortError as error:
-            free = shutil.disk_usage(self.folder).free / 1e6
-            where = f"{error}; {free:,.0f} MB are free in {self.folder.parent}"
-            self._fail(command, ended, where, "Make room, or set TMPDIR to a folder with more of it.")
+            self._fail(command, ended, f"{error}; {self._room()}", _MAKE_ROOM)
+
+    def _room(self) -> str:
+        free = shutil.disk_usage(self.folder).free / 1e6
+        return f"{free:,.0f} MB are free in {self.folder.parent}"
 
     def _fail(self, command: Sequence[str], ended: Ended, what: str, fix: str = "") -> NoReturn:
         task = self.task
         said = "\n".join(ended.lines)
-        last = "".join(f"\n  | {line}" for line in ended.lines[-_LINES:]) or " nothing"
+        last = "".join(f"\n  | {line}" for line in _telling(ended.lines)[-_LINES:]) or " nothing"
         name = task.program.name
         shown = shlex.join([Path(command[0]).name, *command[1:]])
         facts = f"chain {task.chain} (seed {task.seed}): {what}; command: {shown}"
-        self.progress.say("failed", text=what)
         console = f"The console's last lines:{last}"
         if bad := _BAD_DATA.search(said):
             raise FitError(f"data of {name}", bad[1], facts, f"Compare the data block. {console}")
@@ -168,6 +175,14 @@ class _Watch:
             self._progress.divergences = self.csv.divergences
             warmup = self._progress.task.sampling.warmup
             self._progress.pause("sampling", warmup + self.csv.draws, self.csv.step_size)
+
+
+def _telling(lines: Sequence[str]) -> list[str]:
+    """Lines of the console without the settings that it repeats, and of the progress the last alone."""
+    begin = max((at for at, line in enumerate(lines) if line.startswith("num_threads = ")), default=-1)
+    said = list(lines[begin + 1 :])
+    progress = [line for line in said if line.startswith("Iteration:")]
+    return [line for line in said if not line.startswith("Iteration:") or line is progress[-1]]
 
 
 def _ending(ended: Ended, method: str, watch: _Watch) -> str:

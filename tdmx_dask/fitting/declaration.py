@@ -29,12 +29,22 @@ def parameter_names(code: str) -> tuple[str, ...]:
     begin = _BLOCK.search(text)
     if not begin:
         return ()
-    body = text[begin.end() : text.index("}", begin.end())]
+    body = text[begin.end() : _end(text, begin.end())]
     names: list[str] = []
     for statement in body.split(";"):
         flat = _without_brackets(statement)
         names += [found[1] for part in flat.split(",") if (found := _LAST_NAME.search(part))]
     return tuple(names)
+
+
+def _end(text: str, begin: int) -> int:
+    """Where the brace that is open at `begin` closes; bounds may hold braces of their own."""
+    depth = 1
+    for at in range(begin, len(text)):
+        depth += (text[at] == "{") - (text[at] == "}")
+        if not depth:
+            return at
+    return len(text)
 
 
 def _without_brackets(text: str) -> str:
