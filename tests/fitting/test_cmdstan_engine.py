@@ -84,6 +84,9 @@ def test_run__rounds_go_on_exactly_where_the_one_before_stood():
     np.testing.assert_array_equal(second.draws, again.draws)
     assert second.end.step_size == first.end.step_size
     np.testing.assert_array_equal(second.end.inv_metric, first.end.inv_metric)
+    accepted = STATS.index("accept_stat__")
+    unaided = run(replace(task, start=replace(first.end, inv_metric=None)))
+    assert second.stats[:, accepted].mean() > 0.6 > unaided.stats[:, accepted].mean()  # the metric is used
     # a step too small to move in 1 leapfrog step of depth 1: the first draw is the start, to the last bit but one
     still = replace(task, start=replace(first.end, step_size=1e-12), sampling=Sampling(0, 1, max_treedepth=1))
     np.testing.assert_allclose(columns(run(still))[0], columns(first)[-1], rtol=1e-9, atol=1e-9)
