@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -47,6 +49,7 @@ _MEDIANS = {"CL": 6.0, "Vc": 18.0, "Q1": 8.0, "Vp1": 15.0, "Q2": 2.0, "Vp2": 40.
 _OMEGA = 0.35
 _ADDITIVE, _PROPORTIONAL = 0.5, 0.15
 _FEWEST = 10
+_ROOM = 32_000_000  # bytes; fits that wait to be ranked
 _ENDING = 10.0  # s that cancelled fits may take
 
 
@@ -233,7 +236,7 @@ def _fitted(
     """Fit every simulation as a cohort, rank each as it is done, and keep nothing of it but its ranks."""
     ranks: dict[int, FitRanks] = {}
     engine = ""
-    with tempfile.TemporaryDirectory(prefix="tdmx-calibrate-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tdmx-calibrate-", dir=_memory()) as folder:
         cohort = _cohort(_patients(question, simulated), seed, Path(folder), dict(asked))
         try:
             for fit in cohort:
@@ -243,12 +246,23 @@ def _fitted(
                 }
                 ranks[index] = rank_fit(question.data, simulated, index, draws, seed=seed, most=most)
                 engine = fit.engine
+                if not asked["warm_start"]:
+                    shutil.rmtree(fit.path)
         except BaseException:
             cohort.cancel()
             wait(cohort.futures.values(), _ENDING)
             raise
         failures = {name: str(problem) for name, problem in cohort.failures.items()}
     return dict(sorted(ranks.items())), failures, engine
+
+
+def _memory() -> str | None:
+    """A folder in memory, where the system has one with room: stores that live for a second need no disk."""
+    folder = Path("/dev/shm")  # noqa: S108  the folder inside has a random name and mode 0700
+    try:
+        return str(folder) if os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > _ROOM else None
+    except OSError:
+        return None
 
 
 def _cohort(patients: Sequence[Patient], seed: int, library: Path, asked: dict[str, Any]) -> Cohort:
