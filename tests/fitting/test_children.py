@@ -46,7 +46,7 @@ def _runs(pid):
 class _Running:
     """A batch that runs in a thread, once its first chain samples."""
 
-    def __init__(self, *tasks, parallel=1, until="sampling"):
+    def __init__(self, *tasks, parallel=1, until="sampling", engine="stanli"):
         self.cancelled = threading.Event()
         self.outcome = None
         began = threading.Semaphore(0)
@@ -57,14 +57,17 @@ class _Running:
 
         def work():
             try:
-                self.outcome = run_batch(Batch(tasks, parallel), hear, self.cancelled)
+                self.outcome = run_batch(Batch(tasks, parallel, engine), hear, self.cancelled)
             except FitError as error:
                 self.outcome = error
 
         self.thread = threading.Thread(target=work)
         self.thread.start()
         for _ in range(parallel):
-            assert began.acquire(timeout=20), self.outcome
+            if not began.acquire(timeout=20):
+                self.cancelled.set()
+                self.ended()
+                pytest.fail(f"no chain began: {self.outcome}")
         self.zygote = nursery.zygote_pid()
         self.children = _children_of(self.zygote)
 
@@ -348,3 +351,41 @@ def test_run_batch__what_a_program_prints_does_no_harm():
     chatty = Program("chatty", 'parameters { real x; } model { print("x = ", x); x ~ normal(0, 1); }')
     (one,) = run_batch(Batch((task(chatty, NORMAL_DATA),)), nothing)
     assert len(one.draws) == 600
+
+
+def _prophet():
+    """A compiled CmdStan program and its data: a trend over 300 days."""
+    prophet = pytest.importorskip("prophet")
+    executable = Path(prophet.__file__).parent / "stan_model" / "prophet_model.bin"
+    days = np.linspace(0, 1, 300)
+    data = {
+        "T": 300,
+        "K": 1,
+        "t": days.tolist(),
+        "cap": [1.0] * 300,
+        "y": (days + np.random.default_rng(1).normal(0, 0.1, 300)).tolist(),
+        "S": 3,
+        "t_change": [0.25, 0.5, 0.75],
+        "X": [[0.0]] * 300,
+        "sigmas": [1.0],
+        "tau": 0.05,
+        "trend_indicator": 0,
+        "s_a": [1.0],
+        "s_m": [0.0],
+    }
+    return executable, data
+
+
+@pytest.mark.parametrize("how", ["cancelled", "killed", "zygote killed"])
+def test_run_batch__a_grandchild_goes_with_its_child(how):
+    executable, data = _prophet()
+    program = Program("prophet", "// compiled elsewhere")
+    running = _Running(endless(program=program, data=data, executable=str(executable)), engine="cmdstan")
+    grandchildren = [pid for child in running.children for pid in _children_of(child)]
+    assert len(running.children) == len(grandchildren) == 1
+    if how == "cancelled":
+        running.cancelled.set()
+    else:
+        os.kill(running.children[0] if how == "killed" else running.zygote, signal.SIGKILL)
+    assert _gone([*running.children, *grandchildren])
+    assert isinstance(running.ended(), FitCancelled if how == "cancelled" else ChildKilled)
