@@ -21,6 +21,9 @@ from tdmx_dask.fitting.runner import Runner
 
 __all__ = ["Conductor"]
 
+TOGETHER, TOGETHER_SECONDS = 32, 1.0
+"""Stores that are written at once at most, and for how long the first of them waits for others."""
+
 
 class Conductor:
     """Drives fits; any thread may ask for them.
@@ -31,7 +34,7 @@ class Conductor:
     def __init__(self) -> None:
         self._inbox: Mailbox[Call] = Mailbox("tdmx-conductor", calls)
         self._callbacks: Mailbox[Call] = Mailbox("tdmx-callbacks", calls)
-        self._press: Mailbox[Run] = Mailbox("tdmx-publisher", self._publish)
+        self._press: Mailbox[Run] = Mailbox("tdmx-publisher", self._publish, self._hold)
         self._runs: dict[FitFuture, Run] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -136,6 +139,11 @@ class Conductor:
             self._inbox.post(run.cancel)
 
     # the publisher's thread
+
+    def _hold(self, waiting: int) -> float:
+        """A cohort's stores are brought to the disk some at a time; a lone fit's, or the last, at once."""
+        beside = sum(not run.over for run in tuple(self._runs.values()))
+        return TOGETHER_SECONDS if beside and waiting < TOGETHER else 0.0
 
     def _publish(self, runs: list[Run]) -> None:
         from tdmx_dask.fitting.publish import publish

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -24,10 +25,13 @@ class Mailbox(Generic[T]):
     ----------
     name : of the thread
     take : called with a list of at least one; what it raises is logged
+    hold : asked with the number that wait: seconds, from the first of them on, for which more are waited for
     """
 
-    def __init__(self, name: str, take: Callable[[list[T]], object]) -> None:
-        self._name, self._take = name, take
+    def __init__(
+        self, name: str, take: Callable[[list[T]], object], hold: Callable[[int], float] = lambda _: 0.0
+    ) -> None:
+        self._name, self._take, self._hold = name, take, hold
         self._waiting: list[T] = []
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -60,6 +64,12 @@ class Mailbox(Generic[T]):
                     self._changed.wait()
                 if not self._waiting:
                     return
+                first = time.monotonic()
+                while self._open:
+                    left = first + self._hold(len(self._waiting)) - time.monotonic()
+                    if left <= 0:
+                        break
+                    self._changed.wait(left)
                 items, self._waiting = self._waiting, []
             try:
                 self._take(items)
