@@ -76,7 +76,7 @@ def rows() -> Iterator[Row]:
         name,
         seconds,
         "s",
-        1,
+        RUNS,
         f"best schedule {BEST:g} s",
         seconds / BEST,
         "<= 1.15 x",
