@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, as_completed, wait
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from tdmx_dask.api.records import Row, cfr_rows, pta_rows, write_csv
 from tdmx_dask.domain.assessment import Assessment
 from tdmx_dask.domain.patient import Patient
 from tdmx_dask.domain.study import noting
-from tdmx_dask.errors import FitCancelled
+from tdmx_dask.errors import FitCancelled, TdmxWarning
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -152,12 +153,16 @@ def _assessed(fits: dict[str, Fit], assessment: Assessment) -> tuple[xr.Dataset 
     if any("Vmax" in fit.draws for fit in fits.values()):
         return None, None
     parts = []
-    for name, fit in fits.items():
-        attained, response = assess(fit.draws, assessment)
-        label = {"scenario": [name]}
-        parts.append(
-            (attained.assign_coords(label), None if response is None else response.assign_coords(label))
-        )
+    with warnings.catch_warnings(record=True) as caught:  # what is assumed of each is said once
+        warnings.simplefilter("always", TdmxWarning)
+        for name, fit in fits.items():
+            attained, response = assess(fit.draws, assessment)
+            label = {"scenario": [name]}
+            parts.append(
+                (attained.assign_coords(label), None if response is None else response.assign_coords(label))
+            )
+    for text in dict.fromkeys(str(each.message) for each in caught):
+        warnings.warn(text, TdmxWarning, stacklevel=2)
     first = parts[0]
     attrs = {"combine_attrs": "override", "join": "override"}
     pta = xr.concat([each for each, _ in parts], "scenario", **attrs) if len(parts) > 1 else first[0]  # type: ignore[call-overload]

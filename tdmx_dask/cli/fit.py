@@ -82,7 +82,7 @@ def _fit_one(given: str, options: dict[str, Any], *, as_json: bool, quiet: bool)
     from tdmx_dask.domain.patient import read_patient
 
     patient = read_patient(given)
-    patient = replace(patient, assessment=assessment_of(options, patient.assessment))
+    patient = replace(patient, assessment=assessment_of(options, patient.assessment), **_fu(options))
     out = options["out"] or Path("results") / _folder_name(patient.id)
     found = fit_individual(
         patient,
@@ -98,12 +98,16 @@ def _fit_one(given: str, options: dict[str, Any], *, as_json: bool, quiet: bool)
         _show_one(open_screen(), found)
 
 
+def _fu(options: dict[str, Any]) -> dict[str, Any]:
+    return {} if options["fu"] is None else {"fu": options["fu"]}
+
+
 def _fit_all(given: str, options: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
     from tdmx_dask.api.patients import fit_patients
     from tdmx_dask.cli.live import CohortBar
     from tdmx_dask.domain.cohort import read_cohort
 
-    patients = read_cohort(given)
+    patients = tuple(replace(each, **_fu(options)) for each in read_cohort(given))
     bar = CohortBar(len(patients), quiet=quiet or as_json)
 
     def ended(name: str, outcome: Fit | BaseException) -> None:

@@ -24,6 +24,7 @@ _OPTIONS: tuple[Any, ...] = (
     click.option("--model", type=click.Choice(["1C", "2C", "3C", "michaelis_menten", "parallel"]), help="Of the priors."),
     click.option("--priors", metavar="FILE|NAME", help="YAML with population: or priors:, or a shipped name."),
     click.option("--error", metavar="TEXT", help='Residual error, such as "proportional 15%" or "combined 0.5 15%".'),
+    click.option("--fu", type=float, metavar="FRACTION", help="Unbound fraction, instead of the file's or the population's."),
     click.option("--method", type=_METHODS, default="nuts", show_default=True, help="NUTS, or an approximation."),
     click.option("--engine", type=click.Choice(["auto", "stanli", "cmdstan"]), default="auto", show_default=True),
     click.option("--executable", type=_FILE, metavar="FILE", help="A compiled CmdStan program to run."),

@@ -95,7 +95,7 @@ def _doing(each: ChainProgress, status: str) -> str:
         parts.append(f"{each.divergences} divergent")
     if each.step_size is not None:
         parts.append(f"step {each.step_size:.2g}")
-    if each.eta and each.phase in ("warmup", "sampling"):
+    if each.eta is not None and each.eta >= 1 and each.phase in ("warmup", "sampling"):
         parts.append(f"{each.eta:.0f} s left")
     if status == "publishing":
         parts.append("writing")

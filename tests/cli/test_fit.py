@@ -131,9 +131,10 @@ def test_fit__cohort_with_failures_beside(tdmx, cohort, tmp_path):
     cohort.write_text("\n".join(lines) + "\n")
     done = tdmx(
         "fit", str(cohort), "--priors", "meropenem_tdm", "--error", "proportional 15%", *SHORT, "--out", "out",
-        "-r", "1000 mg q8h inf 3h", "-t", "fT>MIC >= 50%",
+        "-r", "1000 mg q8h inf 3h", "-t", "fT>MIC >= 50%", "--fu", "0.98",
     )  # fmt: skip
     assert done.returncode == 5, done.stderr
+    assert "fu = 1" not in done.stderr
     assert "1 failed" in done.stdout
     assert "b: " in done.stdout
     assert [row["patient"] for row in rows(tmp_path / "out" / "patients.csv")] == ["a"]
