@@ -139,6 +139,14 @@ def _profiles_of(
             "n", n, "the number of virtual patients goes with a population", "Use subjects= here."
         )
     inputs = read_inputs(draws)
+    saturable = [name for name in ("Vmax", "Km") if name in inputs.variables]
+    if saturable:  # CL and Vc of a parallel model alone would be a linear one with a slower elimination
+        raise InputError(
+            "draws",
+            ", ".join(saturable),
+            "these are of a model with saturable elimination, and profiles of linear models alone are computed",
+            "Its posterior can be summarised; its PTA cannot be computed yet.",
+        )
     if population is None and "omega" in inputs.variables:
         if subjects > 1:
             return inputs, _population_of(inputs)

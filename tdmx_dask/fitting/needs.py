@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from functools import lru_cache
 from typing import Any
 
-from tdmx_dask.fitting.memory import MemoryRecord, estimate_memory
+from tdmx_dask.fitting.memory import LATEST, MemoryRecord, estimate_memory
 from tdmx_dask.fitting.request import Request
 from tdmx_dask.fitting.task import Batch
 
@@ -16,6 +17,7 @@ _COLUMNS = 20
 """Columns of a program of which none is known: a patient's parameters, predictions, likelihoods and replicates."""
 
 _PER_LEVEL = 3
+_FIELDS = {each.name for each in fields(MemoryRecord)}
 
 
 def needs_of(request: Request, batch: Batch, columns: int | None) -> MemoryRecord:
@@ -38,13 +40,13 @@ def needs_of(request: Request, batch: Batch, columns: int | None) -> MemoryRecor
 
 def memory_mb(request: Request, needs: MemoryRecord) -> float:
     """Memory that a batch asks for, MB (10^6 bytes)."""
-    fields = dict.fromkeys(asdict(needs))
-    records = [
-        MemoryRecord(**used)
-        for record in _kin(request)
-        for used in record.get("memory", ())
-        if used.keys() == fields.keys()
-    ]
+    known = [used for record in _kin(request)[-LATEST:] for used in record.get("memory", ())]
+    return _estimated(needs, tuple(MemoryRecord(**used) for used in known if used.keys() == _FIELDS))
+
+
+@lru_cache(maxsize=32)
+def _estimated(needs: MemoryRecord, records: tuple[MemoryRecord, ...]) -> float:
+    """Learned once for all fits of a cohort that are alike."""
     return estimate_memory(needs, records).mb
 
 

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 FEW: dict[str, Any] = {"chains": 2, "iter_warmup": 300, "iter_sampling": 300, "engine": "stanli", "seed": 3}
 SECONDS = 60
+PARALLEL = {"CL": 8.0, "Vmax": 40.0, "Km": 10.0, "Vc": 30.0}
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,24 @@ def test_fit__goes_straight_into_pta(patient: Patient, tmp_path: Path) -> None:
     again = tdmx.fit("meropenem_tdm", library=tmp_path, **FEW)
     assert again.path == fit.path
     assert tdmx.open_fit(fit.path).attrs == fit.attrs
+
+
+def test_pta__refuses_a_saturable_posterior(patient: Patient, tmp_path: Path) -> None:
+    """CL and Vc of a parallel model would pass for a linear model that eliminates too slowly."""
+    priors = {name: {"median": median, "omega": 0.2} for name, median in PARALLEL.items()}
+    fit = tdmx.fit(
+        patient,
+        model="parallel",
+        priors=priors,
+        library=tmp_path,
+        **{**FEW, "iter_sampling": 50, "iter_warmup": 50},
+    )
+    assert {"CL", "Vmax", "Km", "Vc"} <= set(fit.draws.data_vars)
+    for given in (fit.draws, fit.path):
+        with pytest.raises(
+            InputError, match=r"draws=Vmax, Km: these are of a model with saturable elimination"
+        ):
+            tdmx.pta(given, "1000 mg q8h", "T>MIC >= 50%", mic=[1])
 
 
 def test_fit__any_program(tmp_path: Path) -> None:
