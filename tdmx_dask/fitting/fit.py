@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tdmx_dask.errors import SchemaError, StoreError
 from tdmx_dask.fitting.task import APPROXIMATIONS
+from tdmx_dask.store.container import container_at
 from tdmx_dask.store.layout import DAMAGED, read_mark
 from tdmx_dask.store.schema import DRAWS_SCHEMA
 
@@ -59,7 +60,7 @@ class Fit:
         read_mark(self.path, DRAWS_SCHEMA)
         file = self.path / "posterior" / "zarr.json"
         try:
-            attrs = dict(json.loads(file.read_bytes())["attributes"])
+            attrs = dict(json.loads(container_at(self.path).read("posterior/zarr.json"))["attributes"])
         except (OSError, ValueError, KeyError) as error:
             raise StoreError("store", file, f"this file cannot be read ({error})", DAMAGED) from error
         if "request" not in attrs:

@@ -2,7 +2,7 @@
 
 ::
 
-    fits/<address>.zarr                        a fit: immutable, published whole
+    fits/<address>.zarr.zip                    a fit: one file, immutable, published whole
     fits/records/<program>/<address>.json      where its chains ended, what it needed, and where its store is
 
 A record is small JSON that is written beside its place and renamed, so processes share a library without a lock. One that is damaged is
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tdmx_dask.errors import StoreError, TdmxError
+from tdmx_dask.store.container import container_at
 from tdmx_dask.store.layout import read_mark
 from tdmx_dask.store.publish import writing_error
 from tdmx_dask.store.schema import DRAWS_SCHEMA
@@ -29,6 +30,7 @@ from tdmx_dask.store.schema import DRAWS_SCHEMA
 __all__ = ["Library"]
 
 _RECORDS = "records"
+SUFFIX = ".zarr.zip"
 _FORMAT = 1
 _log = logging.getLogger("tdmx_dask.fitting")
 
@@ -69,11 +71,11 @@ class Library:
 
     def place(self, address: str) -> Path:
         """The store of a request that is to be published: the next free name."""
-        path = self.folder / f"{address}.zarr"
+        path = self.folder / f"{address}{SUFFIX}"
         number = 1
         while os.path.lexists(path):
             number += 1
-            path = self.folder / f"{address}-{number}.zarr"
+            path = self.folder / f"{address}-{number}{SUFFIX}"
         return path
 
     def find(self, address: str, program: str) -> Path | None:
@@ -84,7 +86,7 @@ class Library:
         address : digest of the request
         program : digest of its program
         """
-        places = [self.folder / f"{address}.zarr"]
+        places = [self.folder / f"{address}{SUFFIX}"]
         record = self._load(self._record(address, program))
         if record is not None and isinstance(record.get("store"), str):
             places.append(self.folder / record["store"])
@@ -157,7 +159,7 @@ def _answers(path: Path, address: str) -> bool:
     """Whether a whole store is there that answers a request."""
     try:
         read_mark(path, DRAWS_SCHEMA)
-        attributes = json.loads((path / "posterior" / "zarr.json").read_bytes())["attributes"]
+        attributes = json.loads(container_at(path).read("posterior/zarr.json"))["attributes"]
     except (TdmxError, OSError, ValueError, KeyError):
         return False
     return bool(attributes.get("request") == address)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from tdmx_dask.fitting.policy import problems
 from tdmx_dask.fitting.posterior import groups_of
 from tdmx_dask.fitting.run import Run
 from tdmx_dask.fitting.warm_start import start_record
+from tdmx_dask.store.container import extract
 from tdmx_dask.store.publish import staging
 from tdmx_dask.version import __version__
 
@@ -73,7 +73,7 @@ def copied(fit: Fit, out: Path) -> Fit:
     if fit.path == out:
         return fit
     with staging(out) as partial:
-        shutil.copytree(fit.path, partial)
+        extract(fit.path, partial)
     return Fit(out)
 
 

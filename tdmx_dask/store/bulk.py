@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from zarr.storage import MemoryStore
 
 from tdmx_dask.errors import TdmxError
 from tdmx_dask.store import layout
+from tdmx_dask.store.container import SUFFIX, Writer, writer_at
 from tdmx_dask.store.digest import ContentDigest, json_safe
 from tdmx_dask.store.draws import POSITIONS, also, mark, prepare
 from tdmx_dask.store.publish import flush_all, staging
@@ -41,7 +42,7 @@ def write_many(
 
     Parameters
     ----------
-    stores : (groups by name, in memory; folder to make)
+    stores : (groups by name, in memory; folder to make, or a file where the name ends in .zip)
 
     Returns
     -------
@@ -53,7 +54,7 @@ def write_many(
         stack = ExitStack()
         try:
             partial = stack.enter_context(staging(path, alone=at == 0 and len(stores) == 1))
-            outcomes.append(_guarded(stack, partial, groups))
+            outcomes.append(_guarded(stack, partial, groups, archive=path.suffix == SUFFIX))
             written.append((at, stack, partial))
         except TdmxError as error:
             outcomes.append(error)
@@ -72,10 +73,11 @@ def write_many(
     return outcomes
 
 
-def _guarded(stack: ExitStack, partial: Path, groups: Mapping[str, xr.Dataset]) -> str:
+def _guarded(stack: ExitStack, partial: Path, groups: Mapping[str, xr.Dataset], *, archive: bool) -> str:
     """Write one store; what goes wrong goes through `staging`, which tidies up and names it."""
     try:
-        return _write(partial, prepare(groups))
+        with closing(writer_at(partial, archive=archive)) as writer:
+            return _write(writer, prepare(groups))
     except Exception as error:
         failure = _failed(stack, error)
         raise failure from error
@@ -89,32 +91,28 @@ def _failed(stack: ExitStack, error: Exception) -> TdmxError:
     raise error
 
 
-def _write(folder: Path, groups: Mapping[str, xr.Dataset]) -> str:
-    folder.mkdir()
-    digests = {}
-    for name, group in groups.items():
-        digests[name] = _write_group(folder / name, name, group)
-    _document(folder, mark(groups, digests))
+def _write(writer: Writer, groups: Mapping[str, xr.Dataset]) -> str:
+    digests = {name: _write_group(writer, name, group) for name, group in groups.items()}
+    _document(writer, "", mark(groups, digests))
     return digests[POSTERIOR]
 
 
-def _write_group(folder: Path, name: str, group: xr.Dataset) -> str:
-    folder.mkdir()
+def _write_group(writer: Writer, name: str, group: xr.Dataset) -> str:
     attributes = json_safe(group.attrs)
     if group.coords:
-        attributes |= _write_coordinates(folder, group)
-    _document(folder, attributes)
+        attributes |= _write_coordinates(writer, name, group)
+    _document(writer, f"{name}/", attributes)
     digest = ContentDigest(group, ignore=POSITIONS, also=also(name, group))
     for key, variable in group.data_vars.items():
         values = np.asarray(variable.values, order="C")
         if name == POSTERIOR:
             check_values({str(key): values})
         digest.add(str(key), values)
-        _write_array(folder / str(key), variable.variable, values)
+        _write_array(writer, f"{name}/{key}", variable.variable, values)
     return digest.hexdigest()
 
 
-def _write_array(folder: Path, variable: xr.Variable, values: NDArray[Any]) -> None:
+def _write_array(writer: Writer, key: str, variable: xr.Variable, values: NDArray[Any]) -> None:
     """Write the metadata and the chunks of one array."""
     shape, dims = values.shape, tuple(map(str, variable.dims))
     if dims[:2] == POSITIONS:
@@ -124,12 +122,10 @@ def _write_array(folder: Path, variable: xr.Variable, values: NDArray[Any]) -> N
         chunks = tuple(max(size, 1) for size in shape)
     dtype = values.dtype.newbyteorder("<")
     attributes = json.dumps(json_safe(variable.attrs))
-    folder.mkdir()
-    (folder / "zarr.json").write_bytes(_metadata(shape, chunks, dtype.str, dims, attributes))
-    for key, block in _blocks(values.astype(dtype, copy=False), chunks):
+    writer.write(f"{key}/zarr.json", _metadata(shape, chunks, dtype.str, dims, attributes))
+    for chunk, block in _blocks(values.astype(dtype, copy=False), chunks):
         data = block.tobytes()
-        with (folder / key).open("xb", buffering=0) as file:
-            file.write(data + google_crc32c.value(data).to_bytes(4, "little"))
+        writer.write(f"{key}/{chunk}", data + google_crc32c.value(data).to_bytes(4, "little"))
 
 
 def _blocks(values: NDArray[Any], chunks: tuple[int, ...]) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -160,18 +156,17 @@ def _metadata(
     return document
 
 
-def _write_coordinates(folder: Path, group: xr.Dataset) -> dict[str, Any]:
+def _write_coordinates(writer: Writer, name: str, group: xr.Dataset) -> dict[str, Any]:
     """Write the few labels of a group as Zarr does; return the attributes that name them."""
     files: dict[str, Any] = {}
     root = zarr.open_group(MemoryStore(files), mode="w", zarr_format=3)
     layout.write_coordinates(root, group)
     for key, content in files.items():
         if "/" in key:
-            (folder / key).parent.mkdir(exist_ok=True)
-            (folder / key).write_bytes(content.to_bytes())
+            writer.write(f"{name}/{key}", content.to_bytes())
     return dict(root.attrs)
 
 
-def _document(folder: Path, attributes: Mapping[str, Any]) -> None:
+def _document(writer: Writer, where: str, attributes: Mapping[str, Any]) -> None:
     document = {"attributes": json_safe(dict(attributes)), **_GROUP}
-    (folder / "zarr.json").write_text(json.dumps(document), encoding="utf-8")
+    writer.write(f"{where}zarr.json", json.dumps(document).encode())

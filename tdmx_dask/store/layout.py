@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +21,7 @@ import zarr
 from zarr.codecs import Crc32cCodec
 
 from tdmx_dask.errors import SchemaError, StoreError
+from tdmx_dask.store.container import Container, container_at
 from tdmx_dask.store.digest import json_safe
 
 __all__ = [
@@ -139,11 +139,17 @@ def read_mark(path: Path, schema: str) -> dict[str, Any]:
     if not path.exists():
         raise StoreError("store", path, "there is no such store", "Check the path.")
     fix = 'Import it with "tdmx draws import".' if kind == "draws" else "Check the path."
-    if not (path / "zarr.json").is_file():
-        raise SchemaError("store", path, f"this is not a Zarr v3 store of {kind}", fix)
     try:
-        attributes = json.loads((path / "zarr.json").read_bytes()).get("attributes", {})
-    except (OSError, ValueError, AttributeError) as error:
+        text = container_at(path).read("zarr.json")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SchemaError("store", path, f"this is not a Zarr v3 store of {kind}", fix) from error
+    except OSError as error:
+        raise StoreError(
+            "store", path / "zarr.json", f"this file cannot be read ({error})", DAMAGED
+        ) from error
+    try:
+        attributes = json.loads(text).get("attributes", {})
+    except (ValueError, AttributeError) as error:
         raise StoreError(
             "store", path / "zarr.json", f"this file cannot be read ({error})", DAMAGED
         ) from error
@@ -174,9 +180,11 @@ def open_group(path: Path, name: str, expected: Mapping[str, Any]) -> xr.Dataset
     """
     folder = path / name
     try:
-        dataset: xr.Dataset = xr.open_zarr(path, group=name or None, consolidated=False, chunks=None)
+        container = container_at(path)
+        store = container.zarr_store()
+        dataset: xr.Dataset = xr.open_zarr(store, group=name or None, consolidated=False, chunks=None)
         for each in expected:
-            sound(folder / each)
+            sound(container, f"{name}/{each}" if name else each)
         texts = {
             key: variable.copy(data=np.array(variable.values.tolist(), dtype=np.str_).reshape(variable.shape))
             for key, variable in dataset.variables.items()
@@ -195,18 +203,19 @@ def open_group(path: Path, name: str, expected: Mapping[str, Any]) -> xr.Dataset
     return dataset.assign(texts) if texts else dataset
 
 
-def sound(array: Path) -> dict[str, Any]:
+def sound(container: Container, array: str) -> dict[str, Any]:
     """Return the metadata of an array, all of whose chunks are there; they are counted, not read."""
+    place = container.path / array
     try:
-        metadata: dict[str, Any] = json.loads((array / "zarr.json").read_bytes())
+        metadata: dict[str, Any] = json.loads(container.read(f"{array}/zarr.json"))
         shape, chunks = metadata["shape"], metadata["chunk_grid"]["configuration"]["chunk_shape"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError("store", array / "zarr.json", "this file is missing or damaged", DAMAGED) from error
+        raise StoreError("store", place / "zarr.json", "this file is missing or damaged", DAMAGED) from error
     wanted = math.prod(math.ceil(size / chunk) for size, chunk in zip(shape, chunks, strict=True))
-    present = set(os.listdir(array))  # noqa: PTH208  (names only, and there may be many)
+    present = container.names(array)
     if len(present) <= wanted:
         absent = next((key for key in _keys(shape, chunks) if key not in present), "a chunk")
-        raise StoreError("store", array / absent, "this chunk is missing", DAMAGED)
+        raise StoreError("store", place / absent, "this chunk is missing", DAMAGED)
     return metadata
 
 

@@ -22,17 +22,21 @@ from numpy.typing import NDArray
 
 from tdmx_dask.errors import InputError, StoreError
 from tdmx_dask.store import layout
+from tdmx_dask.store.container import Container, container_at
 from tdmx_dask.store.schema import DRAWS_SCHEMA, POSTERIOR, check_values
 
 __all__ = ["read_slice", "stored_at"]
 
 _MOST_OPEN = 16
 _CHECKSUM = 4  # bytes after each chunk
+_RESIDUE = 0x48674BC7
+"""CRC-32C of anything with its own CRC-32C behind it, low byte first: the residue of the code."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Array:
-    folder: str
+    container: Container
+    key: str
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
 
@@ -129,19 +133,21 @@ def _is_whole(name: str, variable: xr.DataArray, path: str, array: _Array) -> bo
     source = inner.get_array() if hasattr(inner, "get_array") else None
     if not isinstance(source, zarr.Array) or variable.shape != array.shape:
         return False
-    return source.path == f"{POSTERIOR}/{name}" and getattr(source.store, "root", None) == Path(path)
+    where = getattr(source.store, "root", None) or getattr(source.store, "path", None)
+    return source.path == f"{POSTERIOR}/{name}" and where == Path(path)
 
 
 def _open(path: str, digest: str | None) -> _Store:
     try:
-        status = Path(path, "zarr.json").stat()
+        status = Path(path).stat() if Path(path).is_file() else Path(path, "zarr.json").stat()
         identity = (status.st_ino, status.st_mtime_ns)
     except OSError:
         identity = (-1, -1)
     store = _opened.get(path)
     if store is None or store.identity != identity:
         mark = layout.read_mark(Path(path), DRAWS_SCHEMA)
-        arrays = {name: _array(Path(path) / POSTERIOR / name) for name in mark["variables"]}
+        container = container_at(Path(path))
+        arrays = {name: _array(container, f"{POSTERIOR}/{name}") for name in mark["variables"]}
         store = _Store(identity, str(mark["digest"]), arrays)
         with _lock:
             while len(_opened) >= _MOST_OPEN:
@@ -157,16 +163,18 @@ def _open(path: str, digest: str | None) -> _Store:
     return store
 
 
-def _array(folder: Path) -> _Array:
-    metadata = layout.sound(folder)
+def _array(container: Container, key: str) -> _Array:
+    metadata = layout.sound(container, key)
     codecs = [codec["name"] for codec in metadata["codecs"]]
     if codecs != ["bytes", "crc32c"] or metadata["data_type"] != "float64":
         raise StoreError(
-            "store", folder, "its chunks are not those that tdmx writes", "Import the store again."
+            "store",
+            container.path / key,
+            "its chunks are not those that tdmx writes",
+            "Import the store again.",
         )
-    return _Array(
-        str(folder), tuple(metadata["shape"]), tuple(metadata["chunk_grid"]["configuration"]["chunk_shape"])
-    )
+    chunks = tuple(metadata["chunk_grid"]["configuration"]["chunk_shape"])
+    return _Array(container, key, tuple(metadata["shape"]), chunks)
 
 
 def _read(array: _Array, chain: int, start: int, stop: int) -> NDArray[np.float64]:
@@ -187,18 +195,18 @@ def _read_chunk(array: _Array, chain: int, chunk: int) -> NDArray[np.float64]:
     """One chunk, (draw, …)."""
     row = array.chunks[1:]
     n_bytes = 8 * int(np.prod(row))
-    file = Path(array.folder, ".".join(["c", str(chain), str(chunk), *["0"] * (len(row) - 1)]))
+    name = ".".join(["c", str(chain), str(chunk), *["0"] * (len(row) - 1)])
+    file = array.container.path / array.key / name
     try:
-        with file.open("rb", buffering=0) as source:
-            data, checksum = source.read(n_bytes), source.read(_CHECKSUM + 1)
+        content = array.container.read(f"{array.key}/{name}")
     except OSError as error:
         raise StoreError(
             "store", file, f"this chunk cannot be read ({error.strerror})", layout.DAMAGED
         ) from error
-    if len(data) != n_bytes or len(checksum) != _CHECKSUM:
+    if len(content) != n_bytes + _CHECKSUM:
         raise StoreError(
             "store", file, "this chunk has another length than it was written with", layout.DAMAGED
         )
-    if google_crc32c.value(data) != int.from_bytes(checksum, "little"):
+    if google_crc32c.value(content) != _RESIDUE:
         raise StoreError("store", file, "this chunk is damaged: its checksum is wrong", layout.DAMAGED)
-    return np.frombuffer(data, dtype="<f8").reshape(row)
+    return np.frombuffer(content, dtype="<f8", count=n_bytes // 8).reshape(row)

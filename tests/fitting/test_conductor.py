@@ -74,7 +74,7 @@ def test_conductor__a_fit_is_its_posterior_and_where_it_came_from(
     assert abs(draws(fit).mean() - mean) < 5 * float(fit.summary().loc["mu", "mcse"])
     assert abs(draws(fit).std() / sd - 1) < 0.1
     assert fit.draws.sizes == {"chain": 4, "draw": 1000}
-    assert fit.path == tmp_path / f"{wanted.address}.zarr"
+    assert fit.path == tmp_path / f"{wanted.address}.zarr.zip"
     assert future.status == "done"
     assert fit.healthy
     assert fit.diagnose().healthy
@@ -178,7 +178,7 @@ def test_conductor__a_cancelled_fit_is_gone_within_a_second(conductor: Conductor
         assert not future.cancel()
     until(lambda: len(children_of(os.getpid())) <= before - 1, 1.0)
     assert time.monotonic() - start < 2
-    assert list(tmp_path.glob("*.zarr")) == []
+    assert list(tmp_path.glob("*.zarr*")) == []
     (again,) = conductor.submit([request(tmp_path)], runner)
     assert again.result(SECONDS).name == "normal"
 

@@ -32,7 +32,7 @@ def test_library__finds_what_answers_a_request(tmp_path: Path) -> None:
     place = library.place("a" * 64)
     store(place, "a" * 64)
     assert library.find("a" * 64, PROGRAM) == place
-    assert library.place("a" * 64).name == "a" * 64 + "-2.zarr"
+    assert library.place("a" * 64).name == "a" * 64 + "-2.zarr.zip"
     store(library.place("b" * 64), "another request")
     assert library.find("b" * 64, PROGRAM) is None
     elsewhere = store(tmp_path / "out.zarr", "c" * 64)
