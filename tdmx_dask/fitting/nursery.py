@@ -164,11 +164,8 @@ def _alive() -> _Nursery:
 
 def _end() -> str:
     global _nursery
-    said = ""
-    if _nursery is not None:
-        said = _nursery.close()
-        _nursery = None
-    return said
+    ours, _nursery = _nursery, None  # at exit a thread may be ending it, too
+    return "" if ours is None else ours.close()
 
 
 def _forget() -> None:
