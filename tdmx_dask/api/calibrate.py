@@ -247,13 +247,20 @@ def _fitted(
                 ranks[index] = rank_fit(question.data, simulated, index, draws, seed=seed, most=most)
                 engine = fit.engine
                 if not asked["warm_start"]:
-                    shutil.rmtree(fit.path)
+                    _remove(fit.path)
         except BaseException:
             cohort.cancel()
             wait(cohort.futures.values(), _ENDING)
             raise
         failures = {name: str(problem) for name, problem in cohort.failures.items()}
     return dict(sorted(ranks.items())), failures, engine
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _memory() -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -100,8 +99,10 @@ def write_individual(found: Individual, folder: Path) -> None:
 
 
 def write_draws_of(fit: Fit, path: Path) -> None:
-    """The store of a fit, all its groups; a copy, for the library may be cleared."""
-    shutil.copytree(fit.path, path)
+    """The store of a fit as a folder, all its groups; a copy, for the library may be cleared."""
+    from tdmx_dask.store.container import extract
+
+    extract(fit.path, path)
 
 
 def record_of(fit: Fit) -> dict[str, Any]:
