@@ -143,7 +143,8 @@ class FitFuture(Future["Fit"]):
         """Take an event of a chain (for the conductor), from any thread."""
         with self._guard:
             last = self._events.get(event.chain)
-            if last is not None and _order(event) < _order(last):
+            begins_anew = event.phase in ("retrying", "starting")
+            if last is not None and not begins_anew and _order(event) < _order(last):
                 return
             self._events[event.chain] = event
             if self._stage == "queued":

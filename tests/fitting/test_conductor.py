@@ -22,7 +22,9 @@ import pytest
 from tdmx_dask.errors import ClusterError, FitCancelled, FitError, StoreError
 from tdmx_dask.fitting.conductor import Conductor
 from tdmx_dask.fitting.fit import Fit
+from tdmx_dask.fitting.future import FitFuture
 from tdmx_dask.fitting.local import LocalRunner
+from tdmx_dask.fitting.mailbox import Mailbox, calls
 from tdmx_dask.fitting.program import Program
 from tdmx_dask.fitting.question import ask_program
 from tdmx_dask.fitting.task import Batch, ChainEvent, Sampling
@@ -343,3 +345,22 @@ def test_conductor__a_script_that_ends_leaves_no_process(tmp_path: Path) -> None
     assert pids
     until(lambda: not any(map(psutil.pid_exists, pids)), 3)
     assert done.stderr == ""
+
+
+def test_future__progress_follows_a_chain_that_begins_anew() -> None:
+    future = FitFuture("fit", "a", Mailbox("callbacks", calls), lambda _: None)
+
+    def hear(phase: Any, iteration: int, **more: Any) -> None:
+        future.hear(ChainEvent("fit", 0, 0, 0, phase, iteration, 100, seconds=1.0, **more))
+
+    def seen() -> tuple[str, int]:
+        (chain,) = future.progress()
+        return chain.phase, chain.iteration
+
+    hear("sampling", 60)
+    hear("warmup", 20)  # overtaken on its way
+    assert seen() == ("sampling", 60)
+    assert future.progress()[0].eta == pytest.approx(40 / 60)
+    hear("retrying", 0, text="its worker died")
+    hear("warmup", 10)
+    assert seen() == ("warmup", 10)
