@@ -16,6 +16,7 @@ import logging
 import os
 import secrets
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +33,9 @@ __all__ = ["Library"]
 _RECORDS = "records"
 SUFFIX = ".zarr.zip"
 _FORMAT = 1
+_TICK = 2_000_000_000
+"""ns; a folder that was changed so lately may change again without another time of change."""
+
 _log = logging.getLogger("tdmx_dask.fitting")
 
 
@@ -45,7 +49,8 @@ class Library:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder).resolve()
-        self._read: dict[Path, dict[str, Any] | None] = {}
+        self._read: dict[tuple[str, int], dict[str, Any] | None] = {}
+        self._listed: dict[str, tuple[int, list[dict[str, Any]]]] = {}
         self._lock = threading.Lock()
 
     def check(self) -> None:
@@ -116,7 +121,7 @@ class Library:
                 partial.unlink()
 
     def records(self, program: str) -> list[dict[str, Any]]:
-        """Records of fits of a program, in the order of their addresses.
+        """Records of fits of a program, the oldest first.
 
         Parameters
         ----------
@@ -124,24 +129,31 @@ class Library:
         """
         folder = self.folder / _RECORDS / program[:16]
         try:
-            names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".json"))
+            changed = folder.stat().st_mtime_ns
         except OSError:
             return []
         with self._lock:
-            found = []
-            for name in names:
-                path = folder / name
-                if path not in self._read:  # a record is rewritten by the same request alone
-                    self._read[path] = self._load(path)
-                record = self._read[path]
+            known = self._listed.get(program)
+            if known is None or known[0] != changed:
+                settled = time.time_ns() - changed > _TICK
+                known = changed if settled else -1, self._list(folder, program)
+                self._listed[program] = known
+            return known[1]
+
+    def _list(self, folder: Path, program: str) -> list[dict[str, Any]]:
+        """Read what was not read before; a record that is renamed into its place is another file."""
+        found = []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.name.endswith(".json"):
+                    continue
+                key = (entry.path, entry.inode())
+                if key not in self._read:
+                    self._read[key] = self._load(Path(entry.path))
+                record = self._read[key]
                 if record is not None and record.get("program") == program:
                     found.append(record)
-            return found
-
-    def forget(self, address: str, program: str) -> None:
-        """Read a record again when it is next asked for."""
-        with self._lock:
-            self._read.pop(self._record(address, program), None)
+        return sorted(found, key=lambda record: (float(record.get("created", 0.0)), str(record["address"])))
 
     def _record(self, address: str, program: str) -> Path:
         return self.folder / _RECORDS / program[:16] / f"{address}.json"

@@ -24,7 +24,7 @@ def needs_of(request: Request, batch: Batch, columns: int | None) -> MemoryRecor
     """The features by which memory is estimated; `columns` of the output where they are known."""
     tasks = batch.tasks
     if columns is None:
-        known = [record["memory"][0] for record in _kin(request) if record.get("memory")]
+        known = [record["memory"][0] for record in _kin(request)[-LATEST:] if record.get("memory")]
         levels = request.question.data.get("n_levels", 0)
         guess = _COLUMNS + _PER_LEVEL * levels if isinstance(levels, int) else _COLUMNS
         columns = max([guess, *(int(each["columns"]) for each in known)])
@@ -57,5 +57,4 @@ def use_record(used: Sequence[MemoryRecord]) -> list[dict[str, Any]]:
 
 def _kin(request: Request) -> list[dict[str, Any]]:
     """Records of the same program, the latest last."""
-    records = request.library.records(request.question.program.digest)
-    return sorted(records, key=lambda record: float(record.get("created", 0.0)))
+    return request.library.records(request.question.program.digest)

@@ -9,6 +9,7 @@ which of the others ended first.
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ NEAR = 0.5
 
 WARMUP = 100
 """Iterations of a warm start's warm-up: below 150 Stan keeps the metric that it is given."""
+
+LATEST = 1000
+"""Fits of other patients that are looked at, the latest of the program."""
 
 _LOGS = ("log_", "omega_")
 _EXACT = ("error_model",)
@@ -88,34 +92,35 @@ def find_start(
     """
     patient = question.patient.id if question.patient is not None else ""
     shape = _shape(question, sampling)
-    best: tuple[tuple[bool, float, float], WarmStart] | None = None
-    for record in library.records(question.program.digest):
-        start = record.get("start")
-        if not record.get("healthy") or not start or record["address"] == without:
+    records = library.records(question.program.digest)
+    best: tuple[tuple[bool, float, float], dict[str, Any]] | None = None
+    for age, record in enumerate(reversed(records)):
+        same = patient != "" and record.get("patient") == patient
+        if not (same or age < LATEST) or not record.get("healthy") or record["address"] == without:
             continue
-        if record.get("shape") != shape:
+        if record.get("shape") != shape or not record.get("start"):
             continue
         distance = _distance(question.features, record.get("features", {}))
-        same = patient != "" and record.get("patient") == patient
-        if not (same and distance < math.inf) and distance > NEAR:
+        if distance > (sys.float_info.max if same else NEAR):
             continue
         rank = (not same, 0.0 if same else distance, -float(record.get("created", 0.0)))
-        if best is not None and best[0] <= rank:
-            continue
-        best = (
-            rank,
-            WarmStart(
-                address=record["address"],
-                patient=record.get("patient", ""),
-                same=same,
-                distance=distance,
-                positions=tuple(start["positions"]),
-                inv_metric=np.asarray(start["inv_metric"], dtype=np.float64),
-                step_size=float(start["step_size"]),
-                warmup_seconds=float(start["warmup_seconds"]),
-            ),
-        )
-    return None if best is None else best[1]
+        if best is None or rank < best[0]:
+            best = (rank, {**record, "distance": distance})
+    return None if best is None else _start_of(best[1], same=not best[0][0])
+
+
+def _start_of(record: Mapping[str, Any], *, same: bool) -> WarmStart:
+    start = record["start"]
+    return WarmStart(
+        address=record["address"],
+        patient=record.get("patient", ""),
+        same=same,
+        distance=record["distance"],
+        positions=tuple(start["positions"]),
+        inv_metric=np.asarray(start["inv_metric"], dtype=np.float64),
+        step_size=float(start["step_size"]),
+        warmup_seconds=float(start["warmup_seconds"]),
+    )
 
 
 def start_record(

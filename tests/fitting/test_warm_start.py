@@ -140,11 +140,27 @@ def test_warm_start__a_cohort_looks_before_it_begins(tmp_path: Path, run: Any) -
     assert WARMUP < 150
 
 
-def test_records__are_read_once(tmp_path: Path) -> None:
-    library = Library(tmp_path)
-    for number in range(300):
-        library.write_record(f"{number}", "p" * 64, {"memory": []}, tmp_path / "x.zarr")
-    library.records("p" * 64)
-    start = time.perf_counter()
-    assert len(library.records("p" * 64)) == 300
-    assert time.perf_counter() - start < 0.05
+def test_find_start__in_a_large_library(tmp_path: Path) -> None:
+    """What a cohort of a hundred asks of a library of thousands takes a moment."""
+    library, question = Library(tmp_path), ask(day(FIRST))
+    record = {
+        "patient": "B", "features": question.features, "healthy": True, "created": 0.0,
+        "shape": ["diag_e", list(question.parameters), 0],
+        "start": {"positions": [{}], "inv_metric": [1.0] * 3, "step_size": 0.5, "warmup_seconds": 0.1},
+    }  # fmt: skip
+    digest = question.program.digest
+    for number in range(2000):
+        changes = {"patient": "A", "created": 1.0} if number == 3 else {"created": 2.0 + number}
+        library.write_record(f"{number}", digest, {**record, **changes}, tmp_path / "x.zarr.zip")
+    assert len(library.records(digest)) == 2000
+    time.sleep(2.1)  # a folder that was changed just now is listed each time
+    start = time.process_time()
+    for _ in range(20):
+        found = find_start(library, question, SAMPLING)
+    assert found is not None
+    assert found.address == "3"
+    assert (time.process_time() - start) / 20 < 0.05
+    library.write_record("4", digest, {**record, "patient": "A", "created": 1e9}, tmp_path / "x.zarr.zip")
+    found = find_start(library, question, SAMPLING)
+    assert found is not None
+    assert found.address == "4"
