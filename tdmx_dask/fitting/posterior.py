@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tdmx_dask.errors import FitError
 from tdmx_dask.fitting.task import STATS, ChainResult
 
 if TYPE_CHECKING:
@@ -137,6 +138,9 @@ def groups_of(
     for name, array in question.constant.items():
         groups[CONSTANT_DATA][name] = xr.Variable(question.dims.get(name, ()), array)
     made = {name: _dataset(variables, question) for name, variables in groups.items() if variables}
+    if POSTERIOR not in made:
+        rule = "no quantity of it has finite values in all draws"
+        raise FitError("program", question.program.name, rule, "Look for reject() in generated quantities.")
     made[POSTERIOR] = made[POSTERIOR].assign_attrs(attrs)
     return made, notes
 

@@ -202,6 +202,8 @@ def _scored(block: Floats) -> tuple[Floats, Floats, Floats]:
     """Normal scores (cell, chain, draw), those of the distance to the median, and the sorted draws (cell, chain * draw)."""
     flat = _flat(block)
     n = flat.shape[1]
+    if n == 0:  # one draw a chain has no halves
+        return block, block, flat
     # Blom's scores (Vehtari 2021) by twice the rank: ties take the average of theirs.
     table = ndtri((np.arange(2, 2 * n + 1) / 2 - 3 / 8) / (n + 1 / 4))
     bulk, ordered = _normalised(flat, table)
