@@ -331,8 +331,8 @@ class ClusterRunner:
         ticket = self._tickets.get(message["ticket"])
         if ticket is None or message["try"] != ticket.tries:
             return
-        if "event" in message:
-            self._queue.put(partial(ticket.emit, ChainEvent(*message["event"])))
+        if "events" in message:
+            self._queue.put(partial(_tell_all, ticket, message["events"]))
         else:
             self._queue.put(partial(self._ran, message["ticket"], ticket, message["try"], message["running"]))
 
@@ -359,6 +359,11 @@ class ClusterRunner:
             )
 
 
+def _tell_all(ticket: Ticket, events: list[list[Any]]) -> None:
+    for event in events:
+        ticket.emit(ChainEvent(*event))
+
+
 # on a worker
 
 
@@ -370,7 +375,7 @@ def _on_worker(
     worker = get_worker()
     flag = cancellation_flag(worker, key)
     head = {"ticket": number, "try": attempt}
-    speaker = Speaker(lambda event: worker.log_event(topic, {**head, "event": event}))
+    speaker = Speaker(lambda events: worker.log_event(topic, {**head, "events": events}))
     if run is None:
         from tdmx_dask.fitting.children import run_batch
 
@@ -379,6 +384,7 @@ def _on_worker(
     try:
         return run(with_executables_here(batch, digests), speaker.emit, flag)
     finally:
+        speaker.finish()
         with suppress(OSError, RuntimeError):
             worker.log_event(topic, {**head, "running": False})
 

@@ -5,6 +5,7 @@ Both hold the same Zarr v3 hierarchy under the same keys, so digests are the sam
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 from pathlib import Path
@@ -156,15 +157,18 @@ class Writer:
 class _ArchiveWriter(Writer):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._archive = zipfile.ZipFile(path, "x", zipfile.ZIP_STORED)
+        self._content = io.BytesIO()  # one write to the disk: `zipfile` goes back to each file's header
+        self._archive = zipfile.ZipFile(self._content, "w", zipfile.ZIP_STORED)
 
     def write(self, key: str, data: bytes) -> None:
         """Write one file, once."""
         self._archive.writestr(zipfile.ZipInfo(key, _EPOCH), data)
 
     def close(self) -> None:
-        """Write the table of contents."""
+        """Write it all."""
         self._archive.close()
+        with self.path.open("xb", buffering=0) as file:
+            file.write(self._content.getbuffer())
 
 
 def writer_at(path: Path, *, archive: bool) -> Writer:
