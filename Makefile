@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PYTHON
 
 help:  ## list what can be made
-	@echo "make demo     a published question answered: meropenem in sepsis"
+	@echo "make demo     meropenem in sepsis, and in one patient with two levels"
 	@echo "make test     all tests"
 	@echo "make lint     style, types and import contracts"
 	@echo "make bench    this machine against the reference figures"
@@ -17,10 +17,12 @@ help:  ## list what can be made
 setup:
 	@.ci/setup
 
-demo: setup  ## run the shipped study into results/meropenem_sepsis
+demo: setup  ## run the shipped study and fit the shipped patient, into results/
 	@$(BIN)/tdmx run meropenem_sepsis --out results/meropenem_sepsis --overwrite
 	@echo
-	@echo "Open results/meropenem_sepsis/report.html in a browser; pta.png and pta.csv lie beside it."
+	@$(BIN)/tdmx fit meropenem_tdm --out results/meropenem_tdm --library results/fits --overwrite
+	@echo
+	@echo "Open results/meropenem_sepsis/report.html and results/meropenem_tdm/report.html in a browser."
 
 test: setup  ## run all tests
 	@$(BIN)/python -m pytest
