@@ -82,7 +82,7 @@ class Archive:
         if place is None:
             raise FileNotFoundError(2, "it is not in the archive", key)
         offset, size = place
-        with self.path.open("rb", buffering=0) as source:
+        with self.path.open("rb") as source:
             source.seek(offset)
             header = source.read(30)  # a local file header (PKWARE APPNOTE 6.3, section 4.3.7)
             if header[:4] != b"PK\x03\x04":
@@ -147,7 +147,7 @@ class Writer:
         if target.parent not in self._made:
             target.parent.mkdir(parents=True, exist_ok=True)
             self._made.add(target.parent)
-        with target.open("xb", buffering=0) as file:
+        with target.open("xb") as file:  # buffered: a raw write may end early where the disk is full
             file.write(data)
 
     def close(self) -> None:
@@ -167,7 +167,7 @@ class _ArchiveWriter(Writer):
     def close(self) -> None:
         """Write it all."""
         self._archive.close()
-        with self.path.open("xb", buffering=0) as file:
+        with self.path.open("xb") as file:
             file.write(self._content.getbuffer())
 
 
