@@ -1,7 +1,7 @@
 #include blocks/cohort_individuals.stan
   typical_raw ~ std_normal();
   effect_raw ~ std_normal();
-  omega_half ~ std_normal();
+  target += std_normal_lupdf(log1p_exp(omega_half)) + sum(log_inv_logit(omega_half));
   omega_raw ~ std_normal();
   if (correlated) {
     correlation_chol ~ lkj_corr_cholesky(lkj);
