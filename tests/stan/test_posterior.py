@@ -62,7 +62,7 @@ def test_posterior__is_that_of_importance_sampling(prior, error_model, below):
     )  # fmt: skip
     weight = weights_of(data, z, f)
     assert 1.0 / (weight @ weight) > 5000  # effective draws: enough to judge by
-    fit = model_of(2, data).sample(chains=2, seed=6, warmup=500, samples=1000, refresh=0)
+    fit = model_of(2, data).sample(chains=2, seed=6, warmup=500, samples=5000, refresh=0)
     for name, values in zip(("CL", "Vc"), parameters, strict=False):
         expected, error = moments(values, weight, None)
         draws = np.asarray(fit.draws(name))
