@@ -79,8 +79,18 @@ def ess_tail(x: NDArray[Any]) -> Floats:
 
 
 def mcse_mean(x: NDArray[Any]) -> Floats:
-    """Monte-Carlo standard error (...cells) of the mean of (chain, draw, ...cells), in their unit; sd / sqrt(ESS)."""
-    return _blocked(x, 1, lambda block: (_flat(block).std(axis=1, ddof=1) / np.sqrt(_ess(block)),))[0]
+    """Monte-Carlo standard error (...cells) of the mean of (chain, draw, ...cells), in their unit; sd / sqrt(ESS).
+
+    NaN where the ESS is: a cell has a NaN, or fewer than 4 draws a chain.
+    """
+
+    def error(block: Floats) -> tuple[Floats]:
+        flat = _flat(block)
+        if flat.shape[1] < 2:  # one draw has no spread
+            return (np.full(len(flat), np.nan),)
+        return (flat.std(axis=1, ddof=1) / np.sqrt(_ess(block)),)
+
+    return _blocked(x, 1, error)[0]
 
 
 def mcse_sd(x: NDArray[Any]) -> Floats:

@@ -201,3 +201,10 @@ def test_convergence__refuses_what_has_no_draws() -> None:
 def test_convergence__too_short_to_tell() -> None:
     for n_draws in (1, 2, 3):
         assert np.isnan(convergence(normals((4, n_draws, 2)))).all()
+
+
+def test_mcse__of_one_draw_is_nan_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for error in (mcse_mean, mcse_sd):
+            assert np.isnan(error(np.ones((1, 1, 2)))).all()
