@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from tdmx_dask.errors import FitError, InputError
 from tdmx_dask.fitting import toolchain
@@ -67,7 +68,7 @@ def choose_engine(
     Raises
     ------
     InputError
-        There is no such engine, or an executable was given to stanli.
+        There is no such engine, no such executable, or one was given to stanli.
     FitError
         The engine is not installed, cannot run here, or has not got the method.
     """
@@ -78,6 +79,10 @@ def choose_engine(
             raise InputError(
                 "executable", executable, "stanli runs no compiled programs", "Use engine='cmdstan'."
             )
+        if not isinstance(executable, str | os.PathLike):
+            raise InputError("executable", executable, "it is the path of a program", "Leave it out.")
+        if not Path(executable).is_file():
+            raise InputError("executable", executable, "there is no such file", "Compile the program again.")
         from tdmx_dask.fitting.executable import known_executable
 
         known = known_executable(executable)

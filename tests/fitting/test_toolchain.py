@@ -353,7 +353,7 @@ def test_choose_engine__refusals():
         choose_engine("stanli", PROGRAM, EXECUTABLE)
     with pytest.raises(FitError, match="CmdStan is not installed"):
         choose_engine("cmdstan", PROGRAM)
-    with pytest.raises(FitError, match="there is no such file"):
+    with pytest.raises(InputError, match="executable=/nowhere/program: there is no such file"):
         choose_engine("auto", PROGRAM, "/nowhere/program")
     for engine in ("auto", "stanli"):
         with pytest.raises(FitError, match="method=advi: stanli has not got it; CmdStan has"):
