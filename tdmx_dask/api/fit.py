@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tdmx_dask.api.cohort import Cohort, models_by_name, patients_by_name
-from tdmx_dask.api.fit_request import OF_ONE, Asked, question_of, submit
+from tdmx_dask.api.fit_request import OF_ONE, Asked, path_of, question_of, submit
 from tdmx_dask.errors import InputError, TdmxError
 
 if TYPE_CHECKING:
@@ -156,6 +156,7 @@ def fit(patient: object = None, **options: Any) -> Fit:
     >>> bool(pta.pta.item() > 0.5)
     True
     """
+    _asked(options)  # refuses unknown ones
     future = fit_async(patient, **options)
     try:
         return future.result()
@@ -231,12 +232,12 @@ def open_fit(path: str | PathLike[str]) -> Fit:
 
     Raises
     ------
-    SchemaError, StoreError
-        It is no fit, or damaged.
+    InputError, SchemaError, StoreError
+        It is no path, no fit, or damaged.
     """
     from tdmx_dask.fitting.fit import Fit
 
-    return Fit(path)
+    return Fit(path_of("path", path))
 
 
 def compare_models(fits: Cohort | Mapping[str, Fit], *, method: str = "stacking") -> Comparison:
@@ -253,9 +254,14 @@ def compare_models(fits: Cohort | Mapping[str, Fit], *, method: str = "stacking"
         Fewer than two fits, other levels, or an approximation.
     """
     from tdmx_dask.fitting.comparison import compare
+    from tdmx_dask.fitting.fit import Fit
 
+    if not isinstance(fits, Cohort | Mapping):
+        raise InputError("fits", fits, "fits are a mapping by name, or a cohort", "Give {'one': fit, …}.")
     found = fits.results() if isinstance(fits, Cohort) else dict(fits)
     for name, each in found.items():
+        if not isinstance(each, Fit):
+            raise InputError(f"fits[{name}]", each, "it is a fit", "Open a store with open_fit.")
         if each.method != "nuts":
             raise InputError(
                 f"fits[{name}]", each.method, "only draws of NUTS are compared", "Use method='nuts'."
@@ -290,7 +296,7 @@ def ppc(
     from tdmx_dask.fitting.fit import Fit
     from tdmx_dask.fitting.predictive import predictive_check
 
-    found = fit if isinstance(fit, Fit) else Fit(fit)
+    found = fit if isinstance(fit, Fit) else Fit(path_of("fit", fit))
     groups = found.tree.children
     predicted, constant = groups.get("posterior_predictive"), groups.get("constant_data")
     if predicted is None or constant is None or "level" not in predicted or "level" not in constant:
@@ -306,12 +312,15 @@ def ppc(
 
 def _asked(options: Mapping[str, Any]) -> Asked:
     known = set(Asked.__dataclass_fields__)
-    strange = [key for key in options if key not in known and key not in _ELSEWHERE]
+    strange = [key for key in options if key not in known | _ELSEWHERE]
     if strange:
         from tdmx_dask.domain.units import nearest
 
         raise InputError(
-            strange[0], options[strange[0]], "there is no such option", nearest(strange[0], known)
+            strange[0],
+            options[strange[0]],
+            "there is no such option",
+            nearest(strange[0], sorted(known | _ELSEWHERE)).rstrip(),
         )
     return Asked(**{key: value for key, value in options.items() if key in known})
 
@@ -322,7 +331,7 @@ _ELSEWHERE = {*OF_ONE, "patient", "out", "on", "progress"}
 def _out(out: str | PathLike[str] | None) -> Path | None:
     if out is None:
         return None
-    path = Path(out).resolve()
+    path = path_of("out", out).resolve()
     if path.exists():
         raise InputError("out", out, "it exists", "Choose another name.")
     return path

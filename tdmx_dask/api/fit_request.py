@@ -25,7 +25,7 @@ from tdmx_dask.fitting.task import Sampling
 if TYPE_CHECKING:
     from tdmx_dask.fitting.future import FitFuture, Listener
 
-__all__ = ["OF_ONE", "Asked", "question_of", "submit"]
+__all__ = ["OF_ONE", "Asked", "path_of", "question_of", "submit"]
 
 OF_ONE = ("model", "priors", "error", "program", "data", "name")
 """Options that say what one fit is of."""
@@ -81,19 +81,19 @@ class Asked:
         memory = self.memory_mb
         if memory is not None:
             memory = real("memory_mb", memory, "memory of a batch", unit="MB", gt=0)
-        library = Library(_library() if self.library is None else self.library)
+        library = Library(_library() if self.library is None else path_of("library", self.library))
         fixed: dict[str, Any] = {
             "library": library,
             "sampling": sampling,
             "chains": whole("chains", self.chains, "chains", fix="Four are usual."),
-            "max_chains": self.max_chains,
+            "max_chains": whole("max_chains", self.max_chains, "most chains", fix="Left out, it is 8."),
             "target_ess": self.target_ess,
-            "auto_tune": bool(self.auto_tune),
+            "auto_tune": _flag("auto_tune", self.auto_tune, False),
             "max_attempts": self.max_attempts,
             "method": self.method,
             "seed": _seed() if self.seed is None else seed_number(self.seed),
-            "warm_start": bool(self.warm_start),
-            "reuse": bool(self.reuse),
+            "warm_start": _flag("warm_start", self.warm_start, True),
+            "reuse": _flag("reuse", self.reuse, True),
             "parallel": parallel,
             "retries": whole("retries", self.retries, "times that it is tried again", ge=0),
             "priority": _priority(self.priority),
@@ -140,7 +140,7 @@ def question_of(
         if strange:
             rule = "a program of your own brings its model and takes its data as they are"
             raise InputError(strange[0], "given", rule, "Give program= and data= alone.")
-        return ask_program(program, data or {}, name=name)
+        return ask_program(program, {} if data is None else data, name=name)
     if patient is None:
         fix = "Give a Patient, a YAML file, or program= and data=."
         raise InputError("patient", None, "a fit is of a patient, or of a program with data", fix)
@@ -218,6 +218,25 @@ def _after(futures: Sequence[FitFuture], close: Callable[[], None]) -> None:
 
     for future in futures:
         future.add_done_callback(ended)
+
+
+def path_of(name: str, value: object) -> Path:
+    """A path that a user gave.
+
+    Raises
+    ------
+    InputError
+        It is neither text nor a path.
+    """
+    if not isinstance(value, str | PathLike):
+        raise InputError(name, value, "it is the path of a folder", "Give text or a Path.")
+    return Path(value)
+
+
+def _flag(name: str, value: object, usual: bool) -> bool:
+    if not isinstance(value, bool):
+        raise InputError(name, value, "it must be True or False", f"Left out, it is {usual}.")
+    return value
 
 
 def _priority(value: object) -> int:

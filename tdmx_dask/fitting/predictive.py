@@ -119,9 +119,23 @@ def _checked(level: xr.DataArray, level_rep: xr.DataArray, intervals: Sequence[f
     if level_rep.sizes[dim] != level.size:
         rule = f"there is a replicate of each of the {level.size} levels"
         raise InputError("level_rep", f"{level_rep.sizes[dim]} levels", rule, "Take both of one fit.")
-    if not intervals or not all(0 < each < 1 for each in intervals):
-        raise InputError("intervals", tuple(intervals), "probabilities in (0, 1)", "For example (0.5, 0.9).")
+    if not _are_probabilities(intervals):
+        given = tuple(intervals) if isinstance(intervals, list) else intervals
+        raise InputError("intervals", given, "probabilities in (0, 1)", "For example (0.5, 0.9).")
     return dim
+
+
+def _are_probabilities(intervals: object) -> bool:
+    try:
+        found = np.asarray(intervals)
+    except ValueError:  # of unequal lengths
+        return False
+    return (
+        found.ndim == 1
+        and found.dtype.kind == "f"
+        and bool(((found > 0) & (found < 1)).all())
+        and found.size > 0
+    )
 
 
 def _statistics(

@@ -173,9 +173,16 @@ def ask_program(
     Raises
     ------
     InputError
-        There is no such program, or a value is no finite number.
+        There is no such program, the data are no mapping, or a value is no finite number.
     """
     program = program if isinstance(program, Program) else read_program(program)
+    if not isinstance(data, Mapping):
+        raise InputError(
+            "data",
+            str(data)[:60],
+            "data of a program are numbers and arrays by name",
+            "For example {'n': 3, 'y': [1.0, 2.0, 4.0]}.",
+        )
     plain = {str(key): _plain(str(key), value) for key, value in data.items()}
     sizes = {f"n_{key}": float(np.size(value)) for key, value in data.items()}
     return FitQuestion(
