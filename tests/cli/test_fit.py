@@ -172,6 +172,7 @@ def test_fit__patient_refused(tdmx, patient, tmp_path, old, new, expected):
         (("meropenem_tdm", "-t", "fT>MIC >= 150%"), "fT>MIC=150%"),
         (("meropenem_tdm", "--priors", "nowhere.yaml"), "nowhere.yaml"),
         (("meropenem_tdm", "--model", "3C"), "the priors are of a 2C model"),
+        (("meropenem_tdm", "--executable", "nowhere"), "executable=nowhere: there is no such file"),
         (("meropenem_tdm", "--memory", "1e9"), "1000000000"),
     ],
 )
@@ -207,13 +208,14 @@ def refused(done: subprocess.CompletedProcess[str], expected: str, folder: Path,
 
 @pytest.mark.parametrize("cohort_too", [False, True])
 def test_fit__interrupted(tmp_path, patient, cohort, cohort_too):
-    """Ctrl-C: 130, no process left, no traceback."""
+    """Ctrl-C: 130 within 3 s, no process left, no traceback, no store."""
     given = (
         [str(cohort), "--priors", str(patient), "--error", "proportional 15%"]
         if cohort_too
         else [str(patient)]
     )
     command = [TDMX, "fit", *given, "--warmup", "500000", "--draws", "500000", "--engine", "stanli"]
+    command += ["--library", "library", "--out", "out"]
     process = subprocess.Popen(
         command,
         cwd=tmp_path,
@@ -225,8 +227,12 @@ def test_fit__interrupted(tmp_path, patient, cohort, cohort_too):
     time.sleep(4)
     assert process.poll() is None, process.stderr.read() if process.stderr else ""
     os.killpg(process.pid, signal.SIGINT)
+    sent = time.monotonic()
     out, err = process.communicate(timeout=20)
+    assert time.monotonic() - sent < 3
     assert process.returncode == 130, err
+    assert (tmp_path / "out").exists() == cohort_too  # a cohort keeps the fits that were done
+    assert not list(tmp_path.rglob("*.zarr*"))
     assert "interrupted" in err
     assert "Traceback" not in err + out
     deadline = time.monotonic() + 5
