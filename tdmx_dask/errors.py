@@ -10,6 +10,9 @@
     ├── FitError                  a Stan run
     │   └── FitCancelled          … that was cancelled
     ├── JobError                  a queued request
+    │   ├── JobCancelled          … that was cancelled
+    │   ├── JobLost               … whose process or worker died
+    │   └── JobTimeout            … that ran longer than it may, or was waited for in vain
     └── ClusterError              a scheduler or its workers
 
 Each prints as ``name=value: the rule, with its unit. The fix.`` They cross machines: all fields go to
@@ -24,7 +27,10 @@ __all__ = [
     "FitCancelled",
     "FitError",
     "InputError",
+    "JobCancelled",
     "JobError",
+    "JobLost",
+    "JobTimeout",
     "SchemaError",
     "StoreError",
     "TdmxError",
@@ -84,6 +90,21 @@ class FitCancelled(FitError):  # noqa: N818  (it is no failure)
 
 class JobError(TdmxError):
     """A queued request failed."""
+
+
+class JobCancelled(JobError):  # noqa: N818  (it is no failure)
+    """A queued request was cancelled by whoever asked for it."""
+
+
+class JobLost(JobError):  # noqa: N818
+    """The process or worker that ran a request died; it may run again."""
+
+
+class JobTimeout(JobError, TimeoutError):  # noqa: N818
+    """A request ran longer than it may, or an answer did not come in the time that was given."""
+
+    def __str__(self) -> str:
+        return TdmxError.__str__(self)
 
 
 class ClusterError(TdmxError):
