@@ -20,8 +20,8 @@ class Checked:
     ----------
     spec : plain JSON (texts, finite numbers, booleans, null, lists, mappings with texts as keys); data in memory are replaced by
         references with digests
-    content : plain JSON of all that the answer depends on: the spec with digests in the place of paths, engine and version; None where equal
-        specs may have unequal answers (never cached)
+    content : plain JSON of all that the answer depends on: the spec with digests in the place of paths, engine and version; None where
+        equal specs may have unequal answers (never cached)
     title : one short line for people, such as ``1000 mg q8h inf 3h, fT>MIC >= 50%``
     family : what costs alike, such as ``pta 2C`` or the import path of a function; estimates are learned for each
     size : work in units of its own, > 0, to which the cost is proportional within the family
