@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from tdmx_dask.errors import JobError
 
-__all__ = ["ENDED", "EVENTS", "STATES", "TABLE", "Event", "State", "following"]
+__all__ = ["ENDED", "EVENTS", "STATES", "SUCCEEDED", "TABLE", "Event", "State", "following"]
 
 State = Literal["waiting", "queued", "running", "completed", "cached", "failed", "cancelled"]
 """waiting: for another job's end; queued: may run (perhaps after a delay); cached: answered from the cache, without running."""
@@ -37,6 +37,7 @@ TABLE: dict[tuple[State, Event], State] = {
     ("queued", "claim"): "running",
     ("queued", "cancel"): "cancelled",
     ("running", "complete"): "completed",
+    ("running", "hit"): "cached",  # another had the same answer meanwhile
     ("running", "fail"): "failed",
     ("running", "retry"): "queued",
     ("running", "lose"): "queued",
@@ -47,6 +48,9 @@ TABLE: dict[tuple[State, Event], State] = {
 
 ENDED: frozenset[State] = frozenset({"completed", "cached", "failed", "cancelled"})
 """States in which a job stays until somebody revives or clears it."""
+
+SUCCEEDED: frozenset[State] = frozenset({"completed", "cached"})
+"""States in which a job has its answer."""
 
 
 def following(state: State, event: Event) -> State:
