@@ -12,17 +12,17 @@ from tdmx_dask.jobs.moves import move, note
 
 __all__ = ["Claim", "claim", "next_job", "release_held"]
 
+# INDEXED BY: without it SQLite prefers the index of states, and looks at every job that is queued.
 _READY = "state = 'queued' AND hold IS NULL"
-_FIRST_DUE = (
-    f"SELECT id FROM jobs WHERE {_READY} AND due <= (SELECT seconds FROM served) ORDER BY due, id LIMIT 1"
-)
-_TOP = f"SELECT max(priority) FROM jobs WHERE {_READY}"
+_FIRST_DUE = f"SELECT id FROM jobs INDEXED BY jobs_due WHERE {_READY} AND due <= (SELECT seconds FROM served) ORDER BY due, id LIMIT 1"
+_TOP = f"SELECT max(priority) FROM jobs INDEXED BY jobs_order WHERE {_READY}"
 # A walk over the groups that have a job of this priority, one look into the index each.
 _GROUP = f"""
 WITH RECURSIVE found (name) AS (
-    SELECT min(grp) FROM jobs WHERE {_READY} AND priority = :priority
+    SELECT min(grp) FROM jobs INDEXED BY jobs_order WHERE {_READY} AND priority = :priority
     UNION ALL
-    SELECT (SELECT min(grp) FROM jobs WHERE {_READY} AND priority = :priority AND grp > found.name) FROM found WHERE found.name IS NOT NULL
+    SELECT (SELECT min(grp) FROM jobs INDEXED BY jobs_order WHERE {_READY} AND priority = :priority AND grp > found.name)
+    FROM found WHERE found.name IS NOT NULL
 )
 SELECT found.name FROM found JOIN groups USING (name) ORDER BY used_s / share, found.name LIMIT 1
 """
@@ -82,7 +82,8 @@ def claim(db: sqlite3.Connection, client: str, clock: Clock, above: int | None =
         row = _row(db, job)
         if row["digest"] is not None:
             same = db.execute(
-                "SELECT id FROM jobs WHERE digest = ? AND state = 'running'", (row["digest"],)
+                "SELECT id FROM jobs INDEXED BY jobs_same WHERE digest = ? AND state = 'running'",
+                (row["digest"],),
             ).fetchone()
             if same is not None:
                 db.execute("INSERT OR REPLACE INTO needs VALUES (?, ?, 1)", (job, same[0]))

@@ -39,7 +39,8 @@ def recover(db: sqlite3.Connection, me: str, clock: Clock, lease: float = LEASE_
         if expired or Identity(host, pid, born, space).gone():
             leave(db, client)
     orphans = db.execute(
-        "SELECT id, owner FROM jobs WHERE state = 'running' AND owner NOT IN (SELECT id FROM clients) AND owner != ?",
+        "SELECT id, owner FROM jobs INDEXED BY jobs_running WHERE state = 'running' "
+        "AND owner NOT IN (SELECT id FROM clients) AND owner != ?",
         (me,),
     ).fetchall()
     for job, owner in orphans:

@@ -199,7 +199,10 @@ class Ledger:
         """Claims (job, number) that are still a client's."""
         with self._database.reading() as db:
             return set(
-                db.execute("SELECT id, claims FROM jobs WHERE state = 'running' AND owner = ?", (client,))
+                db.execute(
+                    "SELECT id, claims FROM jobs INDEXED BY jobs_running WHERE state = 'running' AND owner = ?",
+                    (client,),
+                )
             )
 
     def beat(self, client: str, who: Identity, slots: int) -> list[int]:
@@ -212,7 +215,8 @@ class Ledger:
         """Strike off a client that ends; what it still holds is queued again."""
         with self._database.writing() as db:
             for job, claims in db.execute(
-                "SELECT id, claims FROM jobs WHERE state = 'running' AND owner = ?", (client,)
+                "SELECT id, claims FROM jobs INDEXED BY jobs_running WHERE state = 'running' AND owner = ?",
+                (client,),
             ).fetchall():
                 moves.settle(db, client, Settled(job, claims, "lose", note="given back"), self.clock)
             leases.leave(db, client)
