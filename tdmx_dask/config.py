@@ -6,7 +6,7 @@ Defaults come from ``config/tdmx.yaml``; Dask's files (``~/.config/dask/*.yaml``
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,6 +28,9 @@ class Settings:
     seed : of the virtual patients, 0 .. 2^64 - 1
     interval_level, breakpoint_level : fractions in (0, 1)
     fits_library : folder in which fits are kept, relative to the working directory or absolute
+    queue_folder, cache_folder : folders of the queue of jobs and of answers that are kept, as `fits_library`
+    cache_max_bytes : of the answers on the disk
+    cache_max_age : s after which an answer is worth nothing
     clusters : profile -> arguments of the function that starts it
     """
 
@@ -35,6 +38,10 @@ class Settings:
     interval_level: float
     breakpoint_level: float
     fits_library: str
+    queue_folder: str
+    cache_folder: str
+    cache_max_bytes: int
+    cache_max_age: float
     clusters: Mapping[str, Mapping[str, Any]]
 
 
@@ -76,14 +83,57 @@ def _checked(merged: Mapping[str, Any]) -> Settings:
             raise ConfigError(
                 f"tdmx.{key}", value, "a level is a fraction, 0 < level < 1", "For example 0.95."
             )
-    library = merged["fits-library"]
-    if not isinstance(library, str) or not library.strip():
-        raise ConfigError("tdmx.fits-library", library, "it is the path of a folder", "For example fits.")
     clusters = {}
     for name, profile in merged["clusters"].items():
         _known(f"tdmx.clusters.{name}", profile, _PROFILE)
         clusters[name] = {key.replace("-", "_"): value for key, value in profile.items()}
-    return Settings(seed, merged["interval-level"], merged["breakpoint-level"], library, clusters)
+    return Settings(
+        seed=seed,
+        interval_level=merged["interval-level"],
+        breakpoint_level=merged["breakpoint-level"],
+        fits_library=_folder("fits-library", merged["fits-library"]),
+        queue_folder=_folder("queue-folder", merged["queue-folder"]),
+        cache_folder=_folder("cache-folder", merged["cache-folder"]),
+        cache_max_bytes=_bytes("cache-max-bytes", merged["cache-max-bytes"]),
+        cache_max_age=_seconds("cache-max-age", merged["cache-max-age"]),
+        clusters=clusters,
+    )
+
+
+def _folder(name: str, given: Any) -> str:
+    if not isinstance(given, str) or not given.strip():
+        raise ConfigError(
+            f"tdmx.{name}", given, "it is the path of a folder", f"For example {_defaults()[name]}."
+        )
+    return given
+
+
+def _bytes(name: str, given: Any) -> int:
+    from dask.utils import parse_bytes
+
+    size = _parsed(parse_bytes, given)
+    if size is None or size < 0:
+        raise ConfigError(f"tdmx.{name}", given, "it is a number of bytes, >= 0", "For example 1 GiB.")
+    return int(size)
+
+
+def _seconds(name: str, given: Any) -> float:
+    from dask.utils import parse_timedelta
+
+    seconds = _parsed(parse_timedelta, given)
+    if seconds is None or not seconds > 0:
+        raise ConfigError(f"tdmx.{name}", given, "it is a length of time, > 0 s", "For example 30 d.")
+    return float(seconds)
+
+
+def _parsed(parse: Callable[[Any], Any], given: Any) -> Any:
+    """As Dask reads it; None where it cannot."""
+    if isinstance(given, bool) or not isinstance(given, int | float | str) or given == "":
+        return None
+    try:
+        return parse(given)
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        return None
 
 
 @functools.cache
