@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tdmx_dask import plot
     from tdmx_dask.api.calibrate import calibrate
     from tdmx_dask.api.fit import compare_models, fit, fit_async, fit_many, open_fit, ppc
+    from tdmx_dask.api.optimise import optimise
     from tdmx_dask.api.study import run_study
     from tdmx_dask.api.verbs import breakpoint, cfr, critical_mic, pta  # noqa: A004
     from tdmx_dask.api.virtual import sample
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "tdmx_dask.api.calibrate": ("calibrate",),
     "tdmx_dask.api.fit": ("compare_models", "fit", "fit_async", "fit_many", "open_fit", "ppc"),
+    "tdmx_dask.api.optimise": ("optimise",),
     "tdmx_dask.api.study": ("run_study",),
     "tdmx_dask.api.verbs": ("breakpoint", "cfr", "critical_mic", "pta"),
     "tdmx_dask.api.virtual": ("sample",),
@@ -86,6 +88,7 @@ __all__ = [
     "open_draws",
     "open_fit",
     "open_result",
+    "optimise",
     "parse_target",
     "plot",
     "ppc",
