@@ -21,7 +21,7 @@ from tdmx_dask.domain.regimen import Regimen
 from tdmx_dask.domain.units import number_text, real
 from tdmx_dask.errors import InputError
 
-__all__ = ["DILUTIONS", "MOST_CANDIDATES", "Wish", "optimise", "read_candidates"]
+__all__ = ["DILUTIONS", "MOST_CANDIDATES", "Wish", "optimise", "ranked", "read_candidates"]
 
 DILUTIONS = tuple(2.0**k for k in range(-6, 8))
 """mg/L; MICs at which the PK/PD breakpoint is looked for, besides the one that is asked for."""
@@ -110,12 +110,11 @@ def optimise(
         candidates, doses=doses, taus=taus, tinfs=tinfs,
         max_daily_dose=max_daily_dose, max_infusion_hours=max_infusion_hours, weight=weight,
     )  # fmt: skip
-    attained = pta(
-        draws, regimens, targets, mic=wish.grid, population=population, subjects=subjects, n=n, fu=fu, weight=weight,
-        seed=seed, window=window, interval=interval, level=level, breakpoint_level=wish.goal, on=on, run=run,
-        n_workers=n_workers, progress=progress,
+    return ranked(
+        wish, n_left_out, draws=draws, regimens=regimens, targets=targets, mic=wish.grid, population=population,
+        subjects=subjects, n=n, fu=fu, weight=weight, seed=seed, window=window, interval=interval, level=level,
+        breakpoint_level=wish.goal, on=on, run=run, n_workers=n_workers, progress=progress,
     )  # fmt: skip
-    return _ranked(attained, regimens, wish, weight, n_left_out)
 
 
 class Wish:
@@ -280,6 +279,22 @@ def _daily(regimen: Regimen, weight: float | None) -> float:
 
 
 # --- ranks ----------------------------------------------------------------------------------------------------
+
+
+def ranked(wish: Wish, n_left_out: int, **question: Any) -> xr.Dataset:
+    """Answer a question about candidates, and rank them.
+
+    Parameters
+    ----------
+    wish : what is wanted
+    n_left_out : candidates that the limits left out
+    question : arguments of `pta`: all of its regimens are candidates, and its MICs those of the wish
+
+    Returns
+    -------
+    As `optimise`
+    """
+    return _ranked(pta(**question), question["regimens"], wish, question["weight"], n_left_out)
 
 
 def _ranked(

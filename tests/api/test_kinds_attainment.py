@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 import tdmx_dask as tdmx
 from tdmx_dask.api.kinds import BUILT_IN
-from tdmx_dask.api.kinds.attainment import distribution_mapping, regimen_mapping
+from tdmx_dask.api.kinds.question import distribution_mapping, regimen_mapping
 from tdmx_dask.errors import InputError, StoreError, TdmxWarning
 from tdmx_dask.store.value import address, encode
 from tests.api.place import HereKnown, HerePlace, answer, stored
 from tests.conftest import posterior
 
 KIND = {kind.name: kind for kind in BUILT_IN}
-PTA, CFR = KIND["pta_calculation"], KIND["cfr_calculation"]
+PTA, CFR, OPTIMUM = (KIND[name] for name in ("pta_calculation", "cfr_calculation", "optimization"))
 REGIMENS = ("1000 mg q8h inf 3h", "2000 mg q8h inf 30min")
 TARGET = "fT>MIC >= 50%"
 MIC = [0.5, 1, 2, 4]
@@ -336,6 +336,51 @@ def test_cfr_calculation__damaged_copy_is_refused(known: HereKnown) -> None:
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(StoreError, match="not what it was"):
         answer(CFR, spec, known)
+
+
+# --- which regimen ----------------------------------------------------------------------------------------------
+
+GRID: dict[str, Any] = {"doses": [500, 1000], "taus": [6, 8], "tinfs": [0.5, "ci"]}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {**GRID, "mic": 2, "max_daily_dose": 3000},
+        {"candidates": REGIMENS, "distributions": [ISOLATES, "0.5:0.3, 1:0.7"], "goal": 0.8},
+        {"candidates": {"a": "15 mg/kg q8h"}, "mic": 2, "weight": 70, "seed": 4, "level": 0.9},
+    ],
+)
+def test_optimization__is_tdmx_optimise(spec: dict[str, Any], known: HereKnown) -> None:
+    asked = {"draws": COLUMNS, "targets": TARGET, "fu": 0.9, **spec}
+    found, expected = answer(OPTIMUM, asked, known), tdmx.optimise(**asked)
+    same(found, expected)
+    for key in ("best", "reason", "candidates", "goal", "n_left_out"):
+        assert found.attrs[key] == expected.attrs[key]
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"mic": None}, r"spec\.mic"),
+        ({"mic": "two"}, r"spec\.mic"),
+        ({"goal": 2}, r"spec\.goal"),
+        ({"isolates": ISOLATES}, r"spec\.mic"),
+        ({"mic": None, "isolates": 4}, r"spec\.distributions"),
+        ({"candidates": REGIMENS}, r"spec\.doses"),
+        ({"doses": None}, r"spec\.doses"),
+        ({"doses": [-1]}, r"spec\.dose=-1"),
+        ({"tinfs": 100}, r"spec\.tinfs"),
+        ({"taus": object()}, r"spec\.taus"),
+        ({"max_daily_dose": 1}, r"spec\.max_daily_dose"),
+        ({"draws": {"CL": [1.0]}}, r"spec\."),
+        ({"targets": "x"}, r"spec\.targets"),
+        ({"dosis": 1}, r"spec\.dosis=1: .*Did you mean 'doses'"),
+    ],
+)
+def test_optimization__wrong_spec_is_refused(change: dict[str, Any], match: str, known: HereKnown) -> None:
+    with pytest.raises(InputError, match=match):
+        OPTIMUM.check({"draws": COLUMNS, "targets": TARGET, "fu": 1.0, "mic": 2, **GRID, **change}, known)
 
 
 # --- nouns come back as they were -----------------------------------------------------------------------------
