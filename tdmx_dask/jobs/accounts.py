@@ -47,11 +47,12 @@ def queued(db: sqlite3.Connection, group: str, cost: float) -> None:
     """Count a job that enters the queue. A group that had nothing there saves up nothing while it is away.
 
     That is start-time fair queueing (Goyal et al. 1997, doi:10.1109/90.649569): its account begins where the least served of those is
-    who wait.
+    who wait; where nobody waits, with the most served of all.
     """
     db.execute("INSERT OR IGNORE INTO groups (name) VALUES (?)", (group,))
     db.execute(
-        "UPDATE groups SET used_s = max(used_s, coalesce((SELECT min(used_s / share) FROM groups WHERE waiting > 0), 0) * share) "
+        "UPDATE groups SET used_s = max(used_s, share * coalesce("
+        "(SELECT min(used_s / share) FROM groups WHERE waiting > 0), (SELECT max(used_s / share) FROM groups))) "
         "WHERE name = ? AND waiting = 0",
         (group,),
     )
@@ -84,7 +85,7 @@ def due(db: sqlite3.Connection, group: str, *, patience: float) -> float:
 
 def learn(db: sqlite3.Connection, family: str, size: float, seconds: float) -> None:
     """Learn from a run: mean and variance of the log of seconds per unit of size, the older runs counting less."""
-    value = math.log(max(seconds, 1e-4) / size)
+    value = math.log(max(seconds, 1e-4)) - math.log(size)
     row = db.execute("SELECT n, mean, variance FROM rates WHERE family = ?", (family,)).fetchone()
     n, mean, variance = row or (0.0, 0.0, 0.0)
     n = min(n, _MEMORY) + 1
@@ -102,5 +103,8 @@ def estimate(db: sqlite3.Connection, family: str, size: float) -> Estimate:
     n, mean, variance = row
     spread = math.sqrt(variance * n / (n - 1)) if n > 1 else math.inf
     return Estimate(
-        (math.exp(mean) * size, math.exp(min(spread, 700.0)) if math.isfinite(spread) else math.inf)
+        (
+            math.exp(min(mean + math.log(size), 700.0)),
+            math.exp(min(spread, 700.0)) if math.isfinite(spread) else math.inf,
+        )
     )

@@ -110,7 +110,8 @@ def _take(db: sqlite3.Connection, client: str, job: int, row: Mapping[str, Any],
     if wait is None:  # by the clock that cannot be set, unless the machine was booted since
         same_boot = row["boot"] == clock.boot()
         wait = clock.ticks() - row["asked"] if same_boot else max(0.0, clock.wall() - row["submitted"])
-    move(db, job, "claim", clock, owner=client, claims=number, started=clock.wall(), wait_s=wait)
+    began = {"started": clock.wall(), "taken": clock.ticks(), "boot": clock.boot()}
+    move(db, job, "claim", clock, owner=client, claims=number, wait_s=wait, **began)
     needs = db.execute(
         "SELECT other FROM needs WHERE job = ? AND follows = 0 ORDER BY other", (job,)
     ).fetchall()

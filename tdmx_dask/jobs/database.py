@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ CREATE TABLE jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, title TEXT NOT NULL, digest TEXT,
     family TEXT NOT NULL, size REAL NOT NULL, grp TEXT NOT NULL, priority INTEGER NOT NULL,
     cost REAL NOT NULL, due REAL NOT NULL DEFAULT 0,
-    state TEXT NOT NULL, hold REAL, boot TEXT NOT NULL, asked REAL NOT NULL,
+    patience REAL NOT NULL, state TEXT NOT NULL, hold REAL, boot TEXT NOT NULL, asked REAL NOT NULL, taken REAL,
     retries INTEGER NOT NULL, timeout REAL, memory_mb REAL,
     claims INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, losses INTEGER NOT NULL DEFAULT 0,
     owner TEXT, worker TEXT, done INTEGER, total INTEGER,
@@ -87,6 +88,7 @@ class Database:
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
         self._lock = threading.RLock()
+        self._process = os.getpid()
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -107,27 +109,33 @@ class Database:
     def _prepare(self) -> None:
         run = self._connection.execute
         run("PRAGMA foreign_keys = ON")
+        with self.reading():  # before anything is written: it may be somebody else's file
+            self._recognise()
         mode = run("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":
             rule = "this file system cannot hold a write-ahead log"
             raise StoreError("queue", self.path, rule, _ELSEWHERE)
         run("PRAGMA synchronous = FULL")
         with self.writing() as db:
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if version == 0 and not tables:
-                for statement in _SCHEMA.split(";"):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {VERSION}")
-                db.execute(f"PRAGMA application_id = {_APPLICATION}")
+            if self._recognise():
                 return
-            if db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
-                raise StoreError(
-                    "queue", self.path, "this file is not a queue of tdmx", "Choose another folder."
-                )
-            if version != VERSION:
-                rule = f"it was made by another version of tdmx (layout {version}, this one has {VERSION})"
-                raise StoreError("queue", self.path, rule, "Use that version, or another folder.")
+            for statement in _SCHEMA.split(";"):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {VERSION}")
+            db.execute(f"PRAGMA application_id = {_APPLICATION}")
+
+    def _recognise(self) -> bool:
+        """Whether the file is a queue of this layout; False where it is empty, `StoreError` where it is something else."""
+        run = self._connection.execute
+        version = run("PRAGMA user_version").fetchone()[0]
+        if version == 0 and not run("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            return False
+        if run("PRAGMA application_id").fetchone()[0] != _APPLICATION:
+            raise StoreError("queue", self.path, "this file is not a queue of tdmx", "Choose another folder.")
+        if version != VERSION:
+            rule = f"it was made by another version of tdmx (layout {version}, this one has {VERSION})"
+            raise StoreError("queue", self.path, rule, "Use that version, or another folder.")
+        return True
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -138,6 +146,7 @@ class Database:
         StoreError
             The disk is full, the file damaged, or another process holds it too long.
         """
+        self._own()
         with self._lock, self._translated():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -156,6 +165,7 @@ class Database:
         StoreError
             The file is damaged or closed.
         """
+        self._own()
         with self._lock, self._translated():
             if self._connection.in_transaction:  # inside of a writing block of this thread
                 yield self._connection
@@ -168,13 +178,22 @@ class Database:
 
     def changes(self) -> int:
         """A number that is another one after another process has written."""
+        self._own()
         with self._lock, self._translated():
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
     def close(self) -> None:
         """Close the connection; what was written stays."""
+        self._own()
         with self._lock:
             self._connection.close()
+
+    def _own(self) -> None:
+        """Refuse a connection that came by a fork: two processes on one would damage the file."""
+        if os.getpid() != self._process:
+            raise StoreError(
+                "queue", self.path, "another process opened it, and forked", "Open it again in this one."
+            )
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -99,8 +99,9 @@ class Ledger:
         InputError
             A job that one of them needs is not there, or did not succeed.
         """
-        items = [(request, spec, *self._kept(answer)) for request, spec, answer in wanted]
+        items: list[tuple[Request, str, bytes | None, str | None]] = []
         try:
+            items.extend((request, spec, *self._kept(answer)) for request, spec, answer in wanted)
             with self._database.writing() as db:
                 return [
                     moves.add(
@@ -123,7 +124,9 @@ class Ledger:
         with self._database.writing() as db:
             ids = list(wanted)
             moves.known(db, ids)
-            return [job for job in ids if moves.cancel(db, job, self.clock)]
+            latest_first = sorted(set(ids), reverse=True)  # or those that need another would fail with it
+            cancelled = {job for job in latest_first if moves.cancel(db, job, self.clock)}
+        return [job for job in dict.fromkeys(ids) if job in cancelled]
 
     def revive(self, wanted: Iterable[int]) -> list[int]:
         """Queue jobs again that failed or were cancelled; return those that did."""
@@ -181,6 +184,11 @@ class Ledger:
                     (done, total, job, client),
                 )
             accepted = tuple(moves.settle(db, client, outcome, self.clock) for outcome in outcomes)
+            stale = [
+                each.result_file
+                for each, taken in zip(outcomes, accepted, strict=True)
+                if not taken and not moves.refers(db, each)
+            ]
             next_hold = release_held(db, self.clock)
             claims: list[Claim] = []
             for limit in [None] * n + [above] * urgent:
@@ -188,7 +196,7 @@ class Ledger:
                 if found is None:
                     break
                 claims.append(found)
-        self._drop(each.result_file for each, taken in zip(outcomes, accepted, strict=True) if not taken)
+        self._drop(stale)
         return Turn(accepted, tuple(claims), next_hold)
 
     def keep(self, value: bytes) -> tuple[bytes | None, str | None]:
@@ -228,7 +236,7 @@ class Ledger:
                 row[0] for row in db.execute("SELECT result_file FROM jobs WHERE result_file IS NOT NULL")
             }
         lost = []
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             for path in self._results.iterdir():
                 with suppress(FileNotFoundError):
                     if path.name not in kept and abs(time.time() - path.stat().st_mtime) > _LEFT_BEHIND:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from typing import Any, Literal
 from tdmx_dask.errors import InputError
 from tdmx_dask.jobs import accounts
 from tdmx_dask.jobs.clock import Clock
-from tdmx_dask.jobs.request import Request
+from tdmx_dask.jobs.records import checked_id
+from tdmx_dask.jobs.request import MAXIMUM_PRIORITY, Request
 from tdmx_dask.jobs.state import ENDED, SUCCEEDED, Event, State, following
 
-__all__ = ["Settled", "add", "cancel", "clear", "known", "lose", "move", "note", "revive", "settle"]
+__all__ = ["Settled", "add", "cancel", "clear", "known", "lose", "move", "note", "refers", "revive", "settle"]
 
 MOST_LOSSES = 5
 """Times that a job may lose its client before it is taken for what kills them."""
@@ -60,13 +62,15 @@ def add(
     patience: float = accounts.PATIENCE,
 ) -> int:
     """Add a job: queued, waiting for others, or cached where its answer is given; return its id."""
+    _sound(request)
     checked, now = request.checked, clock.wall()
     answered = answer is not None or answer_file is not None
     open_needs = [] if answered else [other for other in request.after if _is_open(db, other)]
     state: State = "cached" if answered else "waiting" if open_needs else "queued"
     row: dict[str, Any] = {
         "kind": request.kind, "title": checked.title, "digest": request.digest, "family": checked.family, "size": checked.size,
-        "grp": request.group, "priority": request.priority, "cost": request.cost, "state": state, "boot": clock.boot(),
+        "grp": request.group, "priority": request.priority, "cost": request.cost, "patience": patience, "state": state,
+        "boot": clock.boot(),
         "asked": clock.ticks(), "retries": request.retries, "timeout": request.timeout, "memory_mb": checked.memory_mb,
         "submitted": now, "result_file": answer_file,
     }  # fmt: skip
@@ -83,6 +87,18 @@ def add(
     if state == "queued":
         _enter(db, job, request.group, request.cost, patience)
     return job
+
+
+def _sound(request: Request) -> None:
+    """Refuse numbers that would spoil the accounts of all."""
+    if type(request.priority) is not int or abs(request.priority) > MAXIMUM_PRIORITY:
+        rule = f"a priority is a whole number, -{MAXIMUM_PRIORITY} .. {MAXIMUM_PRIORITY}"
+        raise InputError("priority", request.priority, rule, "5 is ordinary, and more goes first.")
+    for name, value in (("cost", request.cost), ("size", request.checked.size)):
+        if not (math.isfinite(value) and 0 < value < 1e100):
+            raise InputError(name, value, "it must be above 0, and below 1e100", "")
+    for other in request.after:
+        checked_id(other, "after")
 
 
 def _is_open(db: sqlite3.Connection, other: int) -> bool:
@@ -104,7 +120,7 @@ def move(db: sqlite3.Connection, job: int, event: Event, clock: Clock, **columns
         The table does not allow it.
     """
     after = _step(db, job, event, clock, columns)
-    ended = [(job, after)] if after in ENDED else []
+    ended = [(job, after)] if after in ENDED or event in ("retry", "lose") else []
     while ended:  # a loop: chains of jobs may be longer than the stack is deep
         ended += _dependents(db, *ended.pop(), clock)
     return after
@@ -112,10 +128,12 @@ def move(db: sqlite3.Connection, job: int, event: Event, clock: Clock, **columns
 
 def _step(db: sqlite3.Connection, job: int, event: Event, clock: Clock, columns: dict[str, Any]) -> State:
     """Move one job, and keep the accounts."""
-    state, group, cost, size, family, run_s = db.execute(
-        "SELECT state, grp, cost, size, family, run_s FROM jobs WHERE id = ?", (job,)
+    state, group, cost, size, family, run_s, due, patience = db.execute(
+        "SELECT state, grp, cost, size, family, run_s, due, patience FROM jobs WHERE id = ?", (job,)
     ).fetchone()
     after = following(state, event)
+    if state == "waiting":
+        db.execute("DELETE FROM needs WHERE job = ? AND follows = 1", (job,))
     if after in ENDED:
         columns |= {"ended": clock.wall()}
     if state == "running":
@@ -134,17 +152,18 @@ def _step(db: sqlite3.Connection, job: int, event: Event, clock: Clock, columns:
     settings = ", ".join(f"{name} = ?" for name in ("state", *columns))
     db.execute(f"UPDATE jobs SET {settings} WHERE id = ?", (after, *columns.values(), job))
     if after == "queued":
-        _enter(db, job, group, cost, None if state == "running" else accounts.PATIENCE)
+        keeps_due = state == "running" or (state == "waiting" and due > 0)  # it has been in the queue before
+        _enter(db, job, group, cost, None if keeps_due else patience)
     elif after == "running":
         accounts.charge(db, group, cost)
     return after
 
 
 def _dependents(db: sqlite3.Connection, job: int, how: State, clock: Clock) -> list[tuple[int, State]]:
-    """Move those that wait for a job that has ended; return the ones that have ended by that.
+    """Move those that wait for a job that has ended, or runs no more; return the ones that have ended by that.
 
     Where it succeeded, equal jobs have its answer, and others may run when nothing else is missing. Where it did not, equal jobs run
-    themselves, and others fail with it.
+    themselves (they may be more urgent than it is), and others fail with it, or wait on where it is queued again.
     """
     ended = []
     for other, follows in db.execute("SELECT job, follows FROM needs WHERE other = ?", (job,)).fetchall():
@@ -154,7 +173,7 @@ def _dependents(db: sqlite3.Connection, job: int, how: State, clock: Clock) -> l
             db.execute("DELETE FROM needs WHERE job = ? AND other = ?", (other, job))
         if follows and how in SUCCEEDED:
             ended.append((other, _answer(db, other, job, clock)))
-        elif not follows and how not in SUCCEEDED:
+        elif not follows and how in ("failed", "cancelled"):
             text = f"job {job}, which it needs, {'failed' if how == 'failed' else 'was cancelled'}"
             note(db, other, clock, text)
             ended.append((other, _step(db, other, "fail", clock, {"error": text})))
@@ -169,15 +188,19 @@ def _answer(db: sqlite3.Connection, job: int, equal: int, clock: Clock) -> State
         "UPDATE bodies SET result = (SELECT result FROM bodies WHERE job = ?) WHERE job = ?", (equal, job)
     )
     (file,) = db.execute("SELECT result_file FROM jobs WHERE id = ?", (equal,)).fetchone()
-    asked, boot = db.execute("SELECT asked, boot FROM jobs WHERE id = ?", (job,)).fetchone()
-    wait = max(0.0, clock.ticks() - asked) if boot == clock.boot() else None
+    asked, boot, wait = db.execute("SELECT asked, boot, wait_s FROM jobs WHERE id = ?", (job,)).fetchone()
+    if wait is None and boot == clock.boot():
+        wait = max(0.0, clock.ticks() - asked)
     note(db, job, clock, f"job {equal} is equal to it, and has the answer")
     return _step(db, job, "hit", clock, {"result_file": file, "wait_s": wait, "run_s": 0.0})
 
 
 def _missing(db: sqlite3.Connection, job: int) -> bool:
-    """Whether something that a job waits for has not succeeded yet."""
-    sql = "SELECT 1 FROM needs JOIN jobs ON jobs.id = needs.other WHERE needs.job = ? AND state NOT IN ('completed', 'cached') LIMIT 1"
+    """Whether something that a job needs has not succeeded yet, or was cleared since."""
+    sql = (
+        "SELECT 1 FROM needs LEFT JOIN jobs ON jobs.id = needs.other "
+        "WHERE needs.job = ? AND coalesce(state, '') NOT IN ('completed', 'cached') LIMIT 1"
+    )
     return db.execute(sql, (job,)).fetchone() is not None
 
 
@@ -216,6 +239,12 @@ def settle(db: sqlite3.Connection, client: str, outcome: Settled, clock: Clock) 
     return True
 
 
+def refers(db: sqlite3.Connection, outcome: Settled) -> bool:
+    """Whether the file of an outcome is the result of its job: it was settled before, and is told again."""
+    sql = "SELECT 1 FROM jobs WHERE id = ? AND result_file = ?"
+    return db.execute(sql, (outcome.job, outcome.result_file)).fetchone() is not None
+
+
 def lose(db: sqlite3.Connection, job: int, whose: str, clock: Clock) -> None:
     """Take a job from a client that is gone; one that lost too many fails."""
     losses = db.execute("SELECT losses FROM jobs WHERE id = ?", (job,)).fetchone()[0] + 1
@@ -236,15 +265,21 @@ def lose(db: sqlite3.Connection, job: int, whose: str, clock: Clock) -> None:
 
 def cancel(db: sqlite3.Connection, job: int, clock: Clock) -> bool:
     """Cancel a job; False where it has ended."""
-    if _state(db, job) not in ("waiting", "queued", "running"):
+    state, taken, boot = db.execute("SELECT state, taken, boot FROM jobs WHERE id = ?", (job,)).fetchone()
+    if state in ENDED:
         return False
+    columns: dict[str, Any] = {"error": "it was cancelled"}
+    if (
+        state == "running" and boot == clock.boot()
+    ):  # what it ran is charged, or cancelling would be a way to run for nothing
+        columns["run_s"] = max(0.0, clock.ticks() - taken)
     note(db, job, clock, "cancelled")
-    move(db, job, "cancel", clock, error="it was cancelled")
+    move(db, job, "cancel", clock, **columns)
     return True
 
 
 def revive(db: sqlite3.Connection, job: int, clock: Clock) -> bool:
-    """Queue a job again that failed or was cancelled; False where it did neither, or what it needs did not succeed."""
+    """Queue a job again that failed or was cancelled; False where it did neither, or what it needs did not succeed or was cleared."""
     if _state(db, job) not in ("failed", "cancelled") or _missing(db, job):
         return False
     note(db, job, clock, "asked for again")
@@ -266,16 +301,18 @@ def revive(db: sqlite3.Connection, job: int, clock: Clock) -> bool:
 
 def clear(db: sqlite3.Connection, states: Collection[State], clock: Clock) -> tuple[int, list[str]]:
     """Remove jobs of some states to the history, except those that others wait for; return their number and the files of their results."""
-    wanted = set(states)
-    for state in {"waiting", "queued"} & wanted:
-        for (job,) in db.execute("SELECT id FROM jobs WHERE state = ?", (state,)).fetchall():
-            cancel(db, job, clock)
-        wanted.add("cancelled")
     db.execute("CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY)")
     db.execute(
-        "INSERT INTO chosen SELECT id FROM jobs WHERE state IN (SELECT value FROM json_each(?)) AND id NOT IN (SELECT other FROM needs "
-        "JOIN jobs AS later ON later.id = needs.job WHERE later.state IN ('waiting', 'queued', 'running'))",
-        (json.dumps(sorted(wanted)),),
+        "INSERT INTO chosen SELECT id FROM jobs WHERE state IN (SELECT value FROM json_each(?))",
+        (json.dumps(sorted(set(states))),),
+    )
+    for (job,) in db.execute(
+        "SELECT id FROM chosen ORDER BY id DESC"
+    ).fetchall():  # those that wait before what they wait for
+        cancel(db, job, clock)
+    db.execute(
+        "DELETE FROM chosen WHERE id IN (SELECT other FROM needs "
+        "JOIN jobs AS later ON later.id = needs.job WHERE later.state IN ('waiting', 'queued', 'running'))"
     )
     files = db.execute(
         "SELECT DISTINCT result_file FROM jobs JOIN chosen USING (id) WHERE result_file IS NOT NULL"
@@ -309,7 +346,7 @@ def known(db: sqlite3.Connection, jobs: Iterable[int]) -> None:
         With the first of them.
     """
     for job in jobs:
-        if db.execute("SELECT 1 FROM jobs WHERE id = ?", (job,)).fetchone() is None:
+        if db.execute("SELECT 1 FROM jobs WHERE id = ?", (checked_id(job),)).fetchone() is None:
             raise InputError(
                 "job", job, "there is no such job in this queue", "`tdmx queue list` shows those there are."
             )

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from tdmx_dask.errors import InputError
+from tdmx_dask.jobs.failure import error_from
 from tdmx_dask.jobs.state import ENDED, STATES, State
 
 __all__ = [
     "Job",
     "LogLine",
     "QueueStats",
+    "checked_id",
     "count",
     "ended_among",
     "jobs",
@@ -42,6 +45,7 @@ class Job:
     worker : where it runs now
     progress : (done, total) of what runs; None where it does not say
     error : what went wrong, one line
+    failure : the same as `failure.error_message` writes an exception; None where none was raised
     """
 
     id: int
@@ -63,6 +67,7 @@ class Job:
     worker: str | None
     progress: tuple[int, int] | None
     error: str | None
+    failure: Mapping[str, Any] | None = None
 
     @property
     def done(self) -> bool:
@@ -169,6 +174,20 @@ _COLUMNS = (
 )
 
 
+def checked_id(job: int, name: str = "job") -> int:
+    """Refuse what cannot be the id of a job.
+
+    Raises
+    ------
+    InputError
+        It is not a whole number from 1 on that the file can hold.
+    """
+    if type(job) is not int or not 0 < job < 2**63:
+        rule = "the id of a job is a whole number from 1 on"
+        raise InputError(name, repr(job), rule, "`tdmx queue list` shows those there are.")
+    return job
+
+
 def read_job(db: sqlite3.Connection, job: int) -> Job:
     """One job.
 
@@ -177,7 +196,7 @@ def read_job(db: sqlite3.Connection, job: int) -> Job:
     InputError
         There is no such job.
     """
-    row = db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (job,)).fetchone()
+    row = db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (checked_id(job),)).fetchone()
     if row is None:
         raise InputError(
             "job", job, "there is no such job in this queue", "`tdmx queue list` shows those there are."
@@ -220,7 +239,7 @@ def count(db: sqlite3.Connection) -> dict[State, int]:
 
 def ended_among(db: sqlite3.Connection, wanted: Iterable[int]) -> dict[int, State]:
     """Those of some jobs that have ended, and how; one that was cleared counts as cancelled."""
-    ids = list(wanted)
+    ids = [checked_id(job) for job in wanted]
     rows = db.execute(
         "SELECT id, state FROM jobs WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),)
     ).fetchall()
@@ -260,17 +279,18 @@ def history(db: sqlite3.Connection) -> list[Ended]:
     ]
 
 
-def _job(row: Sequence[object]) -> Job:
+def _job(row: Sequence[Any]) -> Job:
     (
         job, kind, title, group, priority, state, submitted, started, ended, wait_s, run_s, claims, retries, timeout, cost, worker, done,
         total, error, after,
     ) = row  # fmt: skip
+    failure = json.loads(error) if error is not None and error.startswith("{") else None
     return Job(
         job, kind, title, group, priority, state, _utc(submitted), _utc(started), _utc(ended), wait_s, run_s, claims, retries,  # type: ignore[arg-type]
-        timeout, cost, tuple(sorted(map(int, str(after).split(",")))) if after else (), worker,  # type: ignore[arg-type]
-        None if total is None else (done, total), error,  # type: ignore[arg-type]
+        timeout, cost, tuple(sorted(map(int, after.split(",")))) if after else (), worker, None if total is None else (done, total),
+        error if failure is None else str(error_from(failure)), failure,
     )  # fmt: skip
 
 
-def _utc(seconds: object) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(float(seconds), UTC)  # type: ignore[arg-type]
+def _utc(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
