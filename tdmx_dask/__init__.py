@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tdmx_dask.api.calibrate import calibrate
     from tdmx_dask.api.fit import compare_models, fit, fit_async, fit_many, open_fit, ppc
     from tdmx_dask.api.optimise import optimise
+    from tdmx_dask.api.queue import JobQueue, get_job_queue
     from tdmx_dask.api.study import run_study
     from tdmx_dask.api.verbs import breakpoint, cfr, critical_mic, pta  # noqa: A004
     from tdmx_dask.api.virtual import sample
@@ -41,6 +42,7 @@ _HOMES = {
     "tdmx_dask.api.calibrate": ("calibrate",),
     "tdmx_dask.api.fit": ("compare_models", "fit", "fit_async", "fit_many", "open_fit", "ppc"),
     "tdmx_dask.api.optimise": ("optimise",),
+    "tdmx_dask.api.queue": ("JobQueue", "get_job_queue"),
     "tdmx_dask.api.study": ("run_study",),
     "tdmx_dask.api.verbs": ("breakpoint", "cfr", "critical_mic", "pta"),
     "tdmx_dask.api.virtual": ("sample",),
@@ -65,6 +67,7 @@ __all__ = [
     "AllOf",
     "DoseEvent",
     "ErrorModel",
+    "JobQueue",
     "Level",
     "MICDistribution",
     "Patient",
@@ -84,6 +87,7 @@ __all__ = [
     "fit",
     "fit_async",
     "fit_many",
+    "get_job_queue",
     "import_draws",
     "open_draws",
     "open_fit",
