@@ -145,7 +145,6 @@ def _build_coordinates(node: Node) -> xr.Coordinates:
     for name in node["indexes"]:
         own: Mapping[Any, xr.Variable] = {name: variables[name]}
         indexes[name] = PandasIndex.from_variables(own, options={})
-        variables |= indexes[name].create_variables(own)
     return xr.Coordinates(variables, indexes)
 
 

@@ -233,7 +233,8 @@ def test_verify__removes_what_is_wrong_and_nothing_else(cache):
     place(cache, name(0)).write_bytes(b"")
     place(cache, name(1)).write_bytes(place(cache, name(1)).read_bytes()[:-1] + b"!")
     place(cache, name(2)).rename(place(cache, name(3)))
-    stray = place(cache, name(4)).parent / name("stray")
+    stray = cache.folder / "00" / name(4)  # whole, where nobody looks for it
+    stray.parent.mkdir(exist_ok=True)
     stray.write_bytes(place(cache, name(4)).read_bytes())
     notes = [cache.folder / "notes.txt", place(cache, name(4)).parent / "notes.txt"]
     for each in notes:

@@ -114,6 +114,14 @@ def test_encode__is_readable():
     assert encode(None).startswith(b"tdmx1 ")
 
 
+def test_encode__arrays_are_aligned():
+    values = np.arange(1.0, 4.0)
+    data = encode([values, b"odd" * 3000, values])
+    first, last = data.find(values.tobytes()), data.rfind(values.tobytes())
+    assert 0 < first < last
+    assert first % 64 == last % 64 == 0
+
+
 def dataset() -> xr.Dataset:
     return xr.Dataset(
         {
@@ -177,11 +185,18 @@ def test_labelled__round_trip(change):
         assert result.dims == value.dims
 
 
-def test_labelled__computes_what_is_lazy():
-    lazy = dataset().assign(big=("x", dask.array.arange(100, chunks=10)))
-    result = decode(encode({"lazy": lazy}))["lazy"]
-    assert isinstance(result["big"].data, np.ndarray)
-    assert result["big"].sum() == 4950
+def test_labelled__computes_what_is_lazy_in_one_go():
+    blocks = []
+    lazy = dask.array.arange(100, chunks=10).map_blocks(lambda block: blocks.append(1) or block, dtype=int)
+    blocks.clear()  # those of Dask's own look at the function
+    whole = dataset().assign(big=("x", lazy), twice=("x", 2 * lazy))
+    for value in ({"lazy": whole}, {"lazy": whole["big"]}):
+        result = decode(encode(value))["lazy"]
+        result = result if isinstance(result, xr.DataArray) else result["big"]
+        assert isinstance(result.data, np.ndarray)
+        assert result.sum() == 4950
+        assert len(blocks) == 10
+        blocks.clear()
 
 
 FRAMES = {
