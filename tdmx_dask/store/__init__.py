@@ -1,4 +1,4 @@
-"""Draws and results on disk: Zarr v3, immutable, published whole.
+"""Draws and results on disk: Zarr v3, immutable, published whole; values and answers of jobs as bytes.
 
 This floor imports ``domain``, ``kernels`` and ``errors`` only, and no Dask of its own. Modules:
 
@@ -9,6 +9,8 @@ This floor imports ``domain``, ``kernels`` and ``errors`` only, and no Dask of i
 - ``layout``, ``digest``: how arrays lie in a store, and the digest of their content
 - ``publish``: write beside, then rename
 - ``checkpoint``: the counts of a streamed run, so that it can go on after a stop
+- ``value``, ``labelled``, ``nesting``, ``address``: what jobs take and return as bytes, without pickle; addresses of plain values
+- ``cache``, ``cache_entry``: answers kept by their address, in memory and in a folder
 
 The functions below are imported when they are first asked for.
 """
