@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tdmx_dask.analysis.inputs import Inputs
 from tdmx_dask.domain.population import Population
 from tdmx_dask.domain.units import nearest
-from tdmx_dask.errors import InputError, SchemaError, StoreError
+from tdmx_dask.errors import InputError, SchemaError, StoreError, TdmxError
 from tdmx_dask.version import __version__
 
 if TYPE_CHECKING:
@@ -85,8 +85,10 @@ def naming(*keys: str) -> Iterator[None]:
             raise
         where = _where(error, keys)
         raise type(error)(where, error.value, error.rule, error.fix) from error
-    except StoreError as error:
-        name = keys[0] if len(keys) == 1 or "draws" not in keys else "draws"
+    except TdmxError as error:  # of a store, an engine, a program: here it is the spec that is wrong
+        name = keys[0] if len(keys) == 1 else error.name
+        if isinstance(error, StoreError) and "draws" in keys:
+            name = "draws"
         raise InputError(f"spec.{name}", error.value, error.rule, error.fix) from error
     except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
         name = f"spec.{keys[0]}" if len(keys) == 1 else "spec"
