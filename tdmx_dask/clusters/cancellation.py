@@ -7,9 +7,13 @@ from typing import Any
 
 from distributed import Client, WorkerPlugin
 
-__all__ = ["PREFIX", "Cancellation", "cancellation_flag", "install_cancellation"]
+__all__ = ["JOB_PREFIX", "PREFIX", "PREFIXES", "Cancellation", "cancellation_flag", "install_cancellation"]
 
 PREFIX = "tdmx-fit"
+"""With which the keys of fits begin."""
+JOB_PREFIX = "tdmx-job"
+"""With which the keys of jobs' calls begin."""
+PREFIXES = (PREFIX, JOB_PREFIX)
 """Tasks whose keys begin so are watched."""
 
 _LEFT = frozenset({"cancelled", "released", "forgotten"})
@@ -33,7 +37,7 @@ class Cancellation(WorkerPlugin):
 
     def transition(self, key: Any, start: str, finish: str, **_kwargs: Any) -> None:
         """Make, set and forget flags."""
-        if not (isinstance(key, str) and key.startswith(PREFIX)):
+        if not (isinstance(key, str) and key.startswith(PREFIXES)):
             return
         place = (self._worker.address, key)
         if finish == "executing":

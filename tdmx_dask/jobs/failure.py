@@ -31,7 +31,7 @@ _PASSING_CODES = frozenset(
     }
 )  # fmt: skip
 _WRITTEN = re.compile(r"(\w+)(?:: \[Errno (\d+)\])?")
-_NEVER = frozenset({"memory_mb", "memory_per_task"})
+_NEVER = frozenset({"memory_mb", "memory_per_task", "workers"})
 
 
 def may_pass(error: BaseException) -> bool:

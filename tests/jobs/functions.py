@@ -150,3 +150,9 @@ class Group:
     @staticmethod
     def triple(x: float) -> float:
         return 3 * x
+
+
+def kill_parent() -> None:
+    """Take down whoever started this process, such as a worker."""
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)
