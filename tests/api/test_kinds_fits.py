@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,17 @@ import numpy as np
 import psutil
 import pytest
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import tdmx_dask as tdmx
+from tdmx_dask.api.fit_request import question_of
 from tdmx_dask.api.individual import assess
 from tdmx_dask.api.kinds import BUILT_IN, opened
+from tdmx_dask.domain.error_model import ErrorModel
 from tdmx_dask.domain.patient import Patient, read_patient, shipped_patients
-from tdmx_dask.errors import FitError, InputError, StoreError, TdmxWarning
+from tdmx_dask.domain.prior import PriorSet
+from tdmx_dask.errors import FitError, InputError, JobLost, StoreError, TdmxWarning
 from tdmx_dask.jobs.request import Work
 from tdmx_dask.store.value import Reference, address
 from tests.api.place import HereKnown, HerePlace, answer, stored
@@ -74,6 +80,45 @@ def test_stan_fit__asks_as_the_verb_does(spec: dict[str, Any], known: HereKnown,
     assert job.attrs["request"] == verb.attrs["request"]
 
 
+@given(st.floats(0.1, 0.6), st.floats(0.1, 0.6), st.floats(-0.9, 0.9))
+@settings(max_examples=40, deadline=None)
+def test_stan_fit__priors_are_kept_to_the_last_bit(cv: float, omega: float, correlation: float) -> None:
+    prior = {
+        "CL": {"median": 8, "cv": cv},
+        "V": {"median": 20, "omega": omega},
+        "correlations": {"CL, V": correlation},
+    }
+    patient = Patient(
+        id="A",
+        regimen="1000 mg q8h",
+        levels=[(41, 12.3)],
+        error=ErrorModel.from_mapping({"proportional": 0.2}),
+    )  # type: ignore[arg-type]
+    priors = PriorSet.from_mapping(prior)
+    for each in ({"patient": patient, "priors": priors}, {"patient": replace(patient, priors=priors)}):
+        checked = stored(FIT.check({**each, "library": "fits", **FEW}, HereKnown(Path("data"))))
+        assert checked.spec["data"] == question_of(**each).data
+
+
+def test_stan_fit__killed_again_and_again_is_lost(known: HereKnown, tmp_path: Path) -> None:
+    spec = {"patient": "meropenem_tdm", "library": tmp_path, **FEW, "iter_sampling": 10**6, "chains": 1}
+    checked = stored(FIT.check(spec, known))
+    me = psutil.Process()
+
+    async def run() -> None:
+        job = asyncio.ensure_future(FIT.run(Work(1, checked.spec, 1), HerePlace()))
+        while not job.done():
+            await asyncio.sleep(0.2)
+            for each in me.children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if each.cpu_percent(0.1) > 30 and not each.children():
+                        each.kill()
+        await job
+
+    with pytest.raises(JobLost, match="was killed from outside by SIGKILL"):
+        asyncio.run(asyncio.wait_for(run(), 60))
+
+
 def test_stan_fit__program_as_text(known: HereKnown, tmp_path: Path) -> None:
     spec = {"stan_code": NORMAL.code, "stan_data": NORMAL_DATA, "name": "normal", "library": tmp_path, **FEW}
     named = {"program": NORMAL, "data": NORMAL_DATA, "library": tmp_path, **FEW}
@@ -115,9 +160,9 @@ def test_stan_fit__is_fixed_at_submit(
     monkeypatch.chdir(tmp_path)
     with dask.config.set({"tdmx.seed": 11, "tdmx.fits-library": "mine"}):
         checked = FIT.check({"patient": "meropenem_tdm"}, known)
-    settings = checked.spec["settings"]
-    assert (settings["seed"], settings["library"]) == (11, str(tmp_path / "mine"))
-    assert settings["engine"] in ("stanli", "cmdstan")
+    fixed = checked.spec["settings"]
+    assert (fixed["seed"], fixed["library"]) == (11, str(tmp_path / "mine"))
+    assert fixed["engine"] in ("stanli", "cmdstan")
 
 
 def test_stan_fit__other_engine_is_refused(known: HereKnown, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from tdmx_dask.domain.error_model import ErrorModel
 from tdmx_dask.domain.patient import Patient, as_patient
 from tdmx_dask.domain.population import Population
 from tdmx_dask.domain.prior import PriorSet
-from tdmx_dask.errors import InputError, TdmxError
+from tdmx_dask.errors import InputError, JobLost, TdmxError
+from tdmx_dask.fitting.engine import ChildKilled
 from tdmx_dask.fitting.fit import Fit
 from tdmx_dask.fitting.memory import MemoryRecord
 from tdmx_dask.fitting.needs import memory_mb
@@ -233,7 +234,17 @@ def _title(question: FitQuestion, assessment: Assessment | None) -> str:
 
 
 async def fitted(work: Work, place: Place) -> Fit:
-    """Run the fit of a job, off the event loop; a cancelled one is gone before this ends."""
+    """Run the fit of a job, off the event loop; a cancelled one is gone before this ends.
+
+    Raises
+    ------
+    InputError
+        Its engine is another one now.
+    FitError
+        The fit failed.
+    JobLost
+        Its processes were killed, again and again.
+    """
     request = await asyncio.to_thread(_request, work.spec)
     if request.address != work.spec["address"]:
         rule = f"the engine is {request.choice.version} now, another than when the job was submitted"
@@ -255,6 +266,8 @@ async def fitted(work: Work, place: Place) -> Fit:
             future.cancel()
             await asyncio.to_thread(wait, [future], _ENDING)
             raise
+        except ChildKilled as error:  # more often than the fit itself puts up with
+            raise JobLost(error.name, error.value, error.rule, error.fix) from error
         finally:
             _tell(place, future)
 
