@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import multiprocessing
 import warnings
@@ -18,8 +19,9 @@ from hypothesis import strategies as st
 import tdmx_dask as tdmx
 from tdmx_dask.api.kinds import BUILT_IN
 from tdmx_dask.api.kinds.question import distribution_mapping, regimen_mapping
-from tdmx_dask.errors import InputError, StoreError, TdmxWarning
-from tdmx_dask.store.value import address, encode
+from tdmx_dask.errors import InputError, JobLost, StoreError, TdmxWarning
+from tdmx_dask.jobs.request import Work
+from tdmx_dask.store.value import address, decode, encode
 from tests.api.place import HereKnown, HerePlace, answer, stored
 from tests.conftest import posterior
 
@@ -176,10 +178,6 @@ def test_pta_calculation__warns_once_at_submit(known: HereKnown) -> None:
     spec = call({"draws": COLUMNS})
     with pytest.warns(TdmxWarning, match="fu = 1 assumed"):
         checked = PTA.check(spec, known)
-    import asyncio
-
-    from tdmx_dask.jobs.request import Work
-
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         asyncio.run(PTA.run(Work(1, checked.spec, 1), HerePlace()))
@@ -249,10 +247,7 @@ def test_pta_calculation__changed_or_lost_store_is_refused(known: HereKnown, tmp
     tdmx.write_draws(posterior(1, 20, omega=False), path)
     checked = PTA.check(call({"draws": path, "fu": 1.0}), known)
     tdmx.write_draws(posterior(1, 20, omega=False, seed=2), path, overwrite=True)
-    import asyncio
     import shutil
-
-    from tdmx_dask.jobs.request import Work
 
     with pytest.raises(InputError, match="not what it was when the job was submitted"):
         asyncio.run(PTA.run(Work(1, checked.spec, 1), HerePlace()))
@@ -271,6 +266,57 @@ def test_pta_calculation__two_processes_keep_one_copy(tmp_path: Path) -> None:
         found = pool.map(_keep, [tmp_path / "data"] * 6, chunksize=1)
     assert len(set(found)) == 1
     assert [each.name for each in (tmp_path / "data").iterdir()] == [Path(found[0]).name]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"draws": POPULATION, "n": 40_000, "scenarios": {"z": {"CCr": 30}, "a": {"CCr": 100.5}}},
+        {"draws": posterior(2, 1500), "subjects": 7, "fu": 0.9},
+        {"draws": posterior(1, 120), "subjects": 300, "fu": 0.9, "interval": "monte_carlo"},
+    ],
+)
+@pytest.mark.parametrize("n_pieces", [2, 3])
+def test_pta_calculation__same_bits_in_pieces(spec: dict[str, Any], n_pieces: int, known: HereKnown) -> None:
+    checked = stored(PTA.check(call(spec), known))
+    place = HerePlace(slots=n_pieces)
+    work = Work(1, {**checked.spec, "seconds": 7.0}, 1)
+    found = decode(asyncio.run(PTA.run(work, place)))
+    same(found, tdmx.pta(**call(spec)))
+    assert [function.partition(":")[2] for function, _ in place.calls] == ["count_piece"] * n_pieces + [
+        "merge_pieces"
+    ]
+    assert place.steps == [(done, n_pieces) for done in range(1, n_pieces + 1)]
+    alone = HerePlace(slots=1)
+    asyncio.run(PTA.run(work, alone))
+    assert len(alone.calls) == 1
+
+
+def test_pta_calculation__only_large_ones_are_timed(known: HereKnown) -> None:
+    assert PTA.check(call({"draws": POPULATION, "n": 10**6}), known).spec["seconds"] == 0
+    checked = PTA.check(call({"draws": POPULATION, "n": 10**9}), known)
+    assert checked.spec["seconds"] > 10
+    assert checked.content == PTA.check(call({"draws": POPULATION, "n": 10**9}), known).content
+
+
+def test_pta_calculation__a_piece_that_fails_ends_the_others(known: HereKnown) -> None:
+    class Failing(HerePlace):
+        ended = 0
+
+        async def call(self, function: str, arguments: Any, *, name: str = "") -> bytes:
+            if arguments.get("piece") == 1:
+                raise JobLost("job", 1, "its process died")
+            try:
+                await asyncio.sleep(60)
+            finally:
+                self.ended += 1
+            return b""
+
+    place = Failing(slots=3)
+    checked = PTA.check(call({"draws": POPULATION, "n": 100}), known)
+    with pytest.raises(JobLost, match="its process died"):
+        asyncio.run(PTA.run(Work(1, {**checked.spec, "seconds": 7.0}, 1), place))
+    assert place.ended == 2
 
 
 # --- CFR ------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tdmx_dask.api.kinds.data import keep_value, named, naming, opened_value, stated
+from tdmx_dask.api.kinds.pieces import PIECE_SECONDS, in_pieces, seconds_of
 from tdmx_dask.api.kinds.question import (
     ALIASES,
     KEYS,
@@ -54,7 +55,7 @@ class PTACalculation:
         """Ask the question now, so that every mistake is said at submit; see `jobs.kind.Kind.check`."""
         plain, question = plain_question(named(spec, KEYS, ALIASES), known)
         return Checked(
-            spec=plain,
+            spec={**plain, "seconds": seconds_of(question)},
             content=stated(content_of(plain), {}),
             title=title_of(question),
             family=f"{self.name} {family_of(question)}",
@@ -63,7 +64,10 @@ class PTACalculation:
         )
 
     async def run(self, work: Work, place: Place) -> bytes:
-        """Run it in one process."""
+        """Run it in one process; what takes long in several, where there are several."""
+        n_pieces = min(place.slots, int(work.spec["seconds"] / PIECE_SECONDS))
+        if n_pieces > 1:
+            return await in_pieces(work.spec, n_pieces, place)
         return await place.call(f"{_MODULE}:compute_pta", {"spec": dict(work.spec)}, name="pta")
 
 
