@@ -80,6 +80,17 @@ def test_stan_fit__asks_as_the_verb_does(spec: dict[str, Any], known: HereKnown,
     assert job.attrs["request"] == verb.attrs["request"]
 
 
+def test_stan_fit__on_a_cluster(known: HereKnown, tmp_path: Path) -> None:
+    spec = {"patient": "meropenem_tdm", **FEW}
+    place = HerePlace()
+    with tdmx.cluster("local", n_workers=1) as cluster:
+        place.on = cluster.client
+        there = opened(answer(FIT, {**spec, "library": tmp_path / "a"}, known, place))
+    here = opened(answer(FIT, {**spec, "library": tmp_path / "b"}, known))
+    assert there.draws.attrs["digest"] == here.draws.attrs["digest"]
+    assert place.steps[-1] == (600, 600)
+
+
 @given(st.floats(0.1, 0.6), st.floats(0.1, 0.6), st.floats(-0.9, 0.9))
 @settings(max_examples=40, deadline=None)
 def test_stan_fit__priors_are_kept_to_the_last_bit(cv: float, omega: float, correlation: float) -> None:
