@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tdmx_dask.errors import InputError, JobCancelled, JobError
@@ -12,7 +12,7 @@ from tdmx_dask.jobs.records import Job
 from tdmx_dask.jobs.request import MAXIMUM_PRIORITY
 from tdmx_dask.jobs.state import STATES
 
-__all__ = ["check_states", "checked_options", "job_id", "one_of_batch", "problem_of"]
+__all__ = ["check_states", "checked_options", "job_id", "job_ids", "one_of_batch", "problem_of"]
 
 _OPTIONS = ("priority", "callback", "error_callback", "retries", "timeout", "group", "after", "fresh")
 
@@ -63,8 +63,7 @@ def checked_options(
     for key in ("callback", "error_callback"):
         if options.get(key) is not None and not callable(options[key]):
             raise InputError(key, options[key], "it is a function of one argument", "Leave it out.")
-    after = options.get("after", ())
-    ids = tuple(job_id(job, "after") for job in ([after] if isinstance(after, int) else after))
+    ids = tuple(job_ids(options.get("after", ()), "after"))
     return priority, given, None if timeout is None else float(timeout), group, ids
 
 
@@ -76,6 +75,13 @@ def job_id(job: object, name: str = "job") -> int:
     if not 0 < number < 2**63:
         raise InputError(name, job, "there is no such job in this queue", "")
     return number
+
+
+def job_ids(jobs: object, name: str = "job") -> list[int]:
+    """Ids of one job or several; `InputError` where one is none."""
+    if isinstance(jobs, str | bytes | Mapping) or not isinstance(jobs, Iterable):
+        return [job_id(jobs, name)]
+    return [job_id(job, name) for job in jobs]
 
 
 def check_states(states: object) -> None:

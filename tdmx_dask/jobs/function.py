@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tdmx_dask.errors import InputError
 from tdmx_dask.jobs.kind import Known, Place
@@ -85,16 +88,24 @@ def source_of(path: str) -> str:
 
 
 def plain(value: Any, name: str) -> Any:
-    """A value as its JSON reads it.
+    """A value as its JSON reads it; NumPy's numbers become Python's.
 
     Raises
     ------
     InputError
         It holds something that JSON does not, such as an array: names where.
     """
-    import json
+    return json.loads(canonical(_unboxed(value), name=name))
 
-    return json.loads(canonical(value, name=name))
+
+def _unboxed(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple):
+        return [_unboxed(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _unboxed(each) for key, each in value.items()}
+    return value
 
 
 class Function:

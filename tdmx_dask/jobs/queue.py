@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from tdmx_dask.errors import ClusterError, InputError, JobError, TdmxWarning
-from tdmx_dask.jobs.asked import check_states, checked_options, job_id, one_of_batch, problem_of
+from tdmx_dask.jobs.asked import check_states, checked_options, job_id, job_ids, one_of_batch, problem_of
 from tdmx_dask.jobs.batch import Batch
 from tdmx_dask.jobs.dispatcher import Dispatcher
 from tdmx_dask.jobs.executor import Executor
@@ -184,6 +184,14 @@ class Queue(QueueView):
     def _submit(self, wanted: Sequence[tuple[str, Mapping[str, Any], Mapping[str, Any]]]) -> list[int]:
         items = [self._item(*each) for each in wanted]
         ids = self._ledger.add(items)
+        called = [
+            job
+            for job, each in zip(ids, wanted, strict=True)
+            if each[2].get("callback") or each[2].get("error_callback")
+        ]
+        if called:
+            text = f"calls back in process {os.getpid()}, which a restart does not survive"
+            self._ledger.turn(self._client, notes=[(job, text, None) for job in called])
         for job, (_, _, options) in zip(ids, wanted, strict=True):
             self._call_back(job, options.get("callback"), options.get("error_callback"))
         self._dispatcher.look()
@@ -313,7 +321,7 @@ class Queue(QueueView):
         if jobs is None:
             pending: list[State] = [state for state in STATES if state not in ENDED]
             return [job.id for job in self._ledger.jobs(states=pending)][::-1]
-        ids = [job_id(job) for job in ([jobs] if isinstance(jobs, int) else jobs)]
+        ids = job_ids(jobs)
         for job in ids:
             self._ledger.job(job)
         return ids
@@ -342,13 +350,13 @@ class Queue(QueueView):
         -------
         ids of those that had not ended
         """
-        found = self._ledger.cancel(self._chosen([jobs] if isinstance(jobs, int) else jobs))
+        found = self._ledger.cancel(job_ids(jobs))
         self._dispatcher.look(sync=True)
         return found
 
     def retry(self, jobs: int | Iterable[int]) -> list[int]:
         """Queue jobs again that failed or were cancelled; return their ids."""
-        found = self._ledger.revive(self._chosen([jobs] if isinstance(jobs, int) else jobs))
+        found = self._ledger.revive(job_ids(jobs))
         self._dispatcher.look()
         return found
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 
 from tdmx_dask.errors import JobTimeout, StoreError
-from tdmx_dask.fitting.mailbox import Call, Mailbox, calls
+from tdmx_dask.fitting.mailbox import Mailbox
 from tdmx_dask.jobs.ledger import Ledger
 from tdmx_dask.jobs.state import State
 
 __all__ = ["Watch"]
+
+_log = logging.getLogger("tdmx_dask.jobs")
 
 _LOOK_SECONDS = 0.5
 
@@ -32,7 +34,7 @@ class Watch:
         self._wanted: dict[int, int] = {}
         self._ended: dict[int, State] = {}
         self._callbacks: dict[int, list[Callable[[int], object]]] = {}
-        self._calls: Mailbox[Call] = Mailbox("tdmx-callbacks", calls)
+        self._calls: Mailbox[tuple[int, Callable[[int], object]]] = Mailbox("tdmx-callbacks", _call)
         self._next = 0.0
 
     def when_ended(self, job: int, call: Callable[[int], object]) -> None:
@@ -66,7 +68,7 @@ class Watch:
                 if job in self._wanted:
                     self._ended[job] = state
                 for call in self._callbacks.pop(job, ()):
-                    self._calls.post(partial(call, job))
+                    self._calls.post((job, call))
             if found:
                 self._changed.notify_all()
 
@@ -130,3 +132,11 @@ class Watch:
             return
         finally:
             self._calls.close()
+
+
+def _call(posted: list[tuple[int, Callable[[int], object]]]) -> None:
+    for job, call in posted:
+        try:
+            call(job)
+        except Exception:  # the user's own; the queue goes on
+            _log.exception("A callback of job %d failed", job)
