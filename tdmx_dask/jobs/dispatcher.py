@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from tdmx_dask.errors import JobError, StoreError
 from tdmx_dask.jobs.claims import Claim
 from tdmx_dask.jobs.clock import identity
+from tdmx_dask.jobs.display import seconds as duration
 from tdmx_dask.jobs.executor import Executor
 from tdmx_dask.jobs.failure import error_message, may_pass
 from tdmx_dask.jobs.function import Function
@@ -80,7 +81,7 @@ class Dispatcher:
         self._notes: list[tuple[int, str, str | None]] = []
         self._progress: dict[int, tuple[int, int]] = {}
         self._look = self._sync = True
-        self._closing = False
+        self._closing = self._draining = False
         self._seen = -1
         self._complained = 0.0
         self._files = ThreadPoolExecutor(1, "tdmx-ledger")
@@ -104,6 +105,15 @@ class Dispatcher:
         """Whether the cluster on which its calls run is gone."""
         client = None if self._executor is None else self._executor.on
         return client is not None and client.status in ("closing", "closed", "failed")
+
+    @property
+    def busy(self) -> int:
+        """Jobs that run here now."""
+        return len(self._running)
+
+    def drain(self) -> None:
+        """Claim no more; what runs goes on to its end."""
+        self._draining = True
 
     def start(self) -> None:
         """Begin to work."""
@@ -217,7 +227,7 @@ class Dispatcher:
 
         A job of many calls takes what others leave, so it is not counted, as far as there are no more of them than slots.
         """
-        slots = self.slots
+        slots = 0 if self._draining else self.slots
         if not slots:
             return 0, 0, 0
         divisible = [claim for claim, _, _ in self._running.values() if self._divisible(claim)]
@@ -280,13 +290,16 @@ class Dispatcher:
             else:
                 value, event = found, "hit"
             inline, file = await self._file(self._ledger.keep, value)
-        except asyncio.CancelledError:
-            return  # whoever cancelled it has written so
+        except asyncio.CancelledError:  # whoever cancelled it has written so
+            _log.info("job %d %s: stopped, as it was cancelled or given back", claim.job, claim.kind)
         except Exception as error:
             self._outcomes.append(self._judged(claim, place, error))
+            _log.info("job %d %s: %s", claim.job, claim.kind, self._outcomes[-1].note)
         else:
             seconds = place.seconds if event == "complete" else None
             self._outcomes.append(Settled(claim.job, claim.number, event, inline, file, seconds=seconds))
+            how = "answered from the cache" if event == "hit" else f"completed in {duration(seconds)}"
+            _log.info("job %d %s: %s", claim.job, claim.kind, how)
 
     async def _answer(self, claim: Claim, place: JobPlace) -> bytes:
         spec = json.loads(claim.spec)
@@ -346,8 +359,7 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         with suppress(StoreError):
-            if self._outcomes:
-                await self._file(self._ledger.turn, self._client, self._outcomes)
+            await self._file(partial(self._ledger.turn, self._client, self._outcomes, notes=self._notes))
             await self._file(self._ledger.leave, self._client)
         if self._executor is not None:
             with suppress(Exception):
