@@ -156,3 +156,9 @@ def kill_parent() -> None:
     """Take down whoever started this process, such as a worker."""
     os.kill(os.getppid(), signal.SIGKILL)
     time.sleep(60)
+
+
+def wait_for(path: str) -> None:
+    """Run until there is such a file."""
+    while not Path(path).exists():
+        time.sleep(0.01)
