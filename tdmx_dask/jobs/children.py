@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import atexit
-import json
 import os
-import select
 import signal
-import socket
-import subprocess
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import IO, Any
+from typing import Any
 
 from tdmx_dask.clusters.resources import available_cores
 from tdmx_dask.errors import JobCancelled, JobError, JobLost, JobTimeout, TdmxError
-from tdmx_dask.jobs.child import PREFIX, pack
+from tdmx_dask.jobs.child import pack
 from tdmx_dask.jobs.executor import Answer, Call
 from tdmx_dask.jobs.failure import error_from
-from tdmx_dask.jobs.shortage import memory_is_short, times_memory_ran_out
+from tdmx_dask.jobs.shortage import memory_is_short
+from tdmx_dask.jobs.warm_child import Ended, WarmChild
 
 __all__ = ["MOST_CALLS", "MOST_RESIDENT", "Children", "shared_children"]
 
@@ -31,167 +28,9 @@ MOST_CALLS = 1000
 MOST_RESIDENT = 512 * 10**6
 """Bytes of memory above which a child that has answered is replaced."""
 
-_LOOK = 0.05
 _PATIENCE = 60.0
-_CLOSING = 1.0
-_PIECE = 2**20
-_TAIL = 4096
 _LINES = 6
 _OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU)
-_ONE_THREAD = dict.fromkeys(
-    (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "VECLIB_MAXIMUM_THREADS",
-        "NUMEXPR_NUM_THREADS",
-    ),
-    "1",
-)
-_MAIN = """
-import json, sys
-sys.path[:] = json.loads(sys.argv[3])
-from tdmx_dask.jobs.child import main
-main(int(sys.argv[1]), int(sys.argv[2]))
-"""
-
-
-class _Ended(Exception):  # noqa: N818  (it never leaves this file)
-    """A child closed its end before it answered."""
-
-
-class _Child:
-    """One child process: its link, its console, and the pipe by whose closing the kernel kills it."""
-
-    def __init__(self, path: tuple[str, ...]) -> None:
-        self.path, self.calls, self.resident, self.left = path, 0, 0, False
-        self.tail, self.ready = b"", False
-        self.ran_out = times_memory_ran_out()
-        self.killed = False
-        self._lock = threading.Lock()
-        self.link, theirs = socket.socketpair()
-        life, self.life = os.pipe()
-        try:
-            arguments = [str(theirs.fileno()), str(life), json.dumps(path)]
-            self.process = subprocess.Popen(  # noqa: S603  (this interpreter, no shell)
-                [sys.executable, "-I", "-c", _MAIN, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=[theirs.fileno(), life],
-                start_new_session=True,
-                env={**os.environ, **_ONE_THREAD},
-            )
-        except BaseException:
-            self.link.close()
-            os.close(self.life)
-            raise
-        finally:
-            theirs.close()
-            os.close(life)
-        assert self.process.stdout is not None  # noqa: S101  (a pipe was asked for)
-        self.console: IO[bytes] = self.process.stdout
-        os.set_blocking(self.console.fileno(), False)
-        self.link.setblocking(False)
-        self._poll = select.poll()
-        self._poll.register(self.console, select.POLLIN)
-
-    def exchange(self, request: list[bytes], look: Callable[[], None]) -> tuple[dict[str, Any], bytes]:
-        """Send a frame, if there is one, and wait for the next; `look` is called many times a second and may raise.
-
-        Raises
-        ------
-        _Ended
-            It closed its end.
-        """
-        waiting = [memoryview(piece) for piece in request]
-        held, wanted, header = bytearray(), PREFIX.size, 0
-        try:
-            while True:
-                while waiting:
-                    try:
-                        sent = self.link.send(waiting[0])
-                    except BlockingIOError:
-                        break
-                    waiting = [waiting[0][sent:], *waiting[1:]] if sent < len(waiting[0]) else waiting[1:]
-                self._poll.register(self.link, select.POLLIN | (select.POLLOUT if waiting else 0))
-                for fd, _ in self._poll.poll(_LOOK * 1000):
-                    if fd != self.link.fileno():
-                        self.hear()
-                        continue
-                    with suppress(BlockingIOError):
-                        piece = self.link.recv(min(_PIECE, max(wanted - len(held), 4096)))
-                        if not piece:
-                            raise _Ended
-                        held += piece
-                if not header and len(held) >= PREFIX.size:
-                    header, body = PREFIX.unpack_from(held)
-                    wanted = PREFIX.size + header + body
-                if header and len(held) >= wanted:
-                    self.hear()
-                    start = PREFIX.size + header
-                    return json.loads(held[PREFIX.size : start]), bytes(memoryview(held)[start:])
-                look()
-        except ConnectionError:
-            raise _Ended from None
-
-    def hear(self) -> None:
-        """Keep the last of what it printed; no more than a moment's worth is read, however much it prints."""
-        for _ in range(16):
-            try:
-                piece = os.read(self.console.fileno(), 2**16)
-            except BlockingIOError:
-                return
-            if not piece:
-                with suppress(KeyError):
-                    self._poll.unregister(self.console)  # it closed its console; its link says when it ends
-                return
-            self.tail = (self.tail + piece)[-_TAIL:]
-
-    def said(self) -> str:
-        """The last of what it printed."""
-        return self.tail.decode(errors="replace").removeprefix("\ufffd")
-
-    def kill(self) -> None:
-        """Kill it and all that it started; safe from any thread."""
-        with self._lock:
-            if self.process.returncode is None:
-                self.killed = True
-                with suppress(OSError):
-                    os.killpg(self.process.pid, signal.SIGKILL)
-
-    def end(self) -> int | None:
-        """Kill what is left of it, and forget it; how it had ended by itself, if it had."""
-        until = time.monotonic() + (0.0 if self.killed else _CLOSING)
-        while (code := self.code()) is None and time.monotonic() < until:
-            time.sleep(0.001)
-        self.kill()
-        self.hear()
-        with self._lock, suppress(subprocess.TimeoutExpired):
-            self.process.wait(_PATIENCE)
-        self.close()
-        return code
-
-    def code(self) -> int | None:
-        """Its exit status, or minus the signal that ended it; None while it lives. Its number stays its own until it is waited for."""
-        try:
-            found = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:  # somebody else in this process waited for it
-            return self.process.poll()
-        if found is None or not found.si_pid:
-            return None
-        return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
-
-    def close(self) -> None:
-        """Close this side's ends."""
-        self.link.close()
-        os.close(self.life)
-        self.console.close()
-
-    def forget(self) -> None:
-        """In a forked process: let go of it without ending it."""
-        self.close()
-        self.process.returncode = 0  # it is no child of this process, so there is nothing to wait for
 
 
 class Children:
@@ -209,8 +48,8 @@ class Children:
 
     def _begin_anew(self) -> None:
         self._lock = threading.Lock()
-        self._idle: list[_Child] = []
-        self._all: set[_Child] = set()
+        self._idle: list[WarmChild] = []
+        self._all: set[WarmChild] = set()
         self._closed = False
 
     def run_call(
@@ -236,7 +75,7 @@ class Children:
             if begun is not None:
                 begun(child.process.pid)
             answer, value = _ask(child, call, flag)
-        except _Ended:
+        except Ended:
             raise self._how_it_ended(child, call) from None
         except BaseException:
             self._discard(child)
@@ -268,7 +107,7 @@ class Children:
                 child.forget()
         self._begin_anew()
 
-    def _take(self, call: Call, flag: threading.Event) -> _Child:
+    def _take(self, call: Call, flag: threading.Event) -> WarmChild:
         """An idle child, or a new one."""
         path = tuple(each for each in sys.path if isinstance(each, str))
         while True:
@@ -282,9 +121,9 @@ class Children:
                 return child
             self._discard(child)
 
-    def _start(self, call: Call, path: tuple[str, ...], flag: threading.Event) -> _Child:
+    def _start(self, call: Call, path: tuple[str, ...], flag: threading.Event) -> WarmChild:
         try:
-            child = _Child(path)
+            child = WarmChild(path)
         except OSError as error:
             raise JobLost(
                 "job", call.label, f"no process can be started for it ({error})", "Free memory or processes."
@@ -297,7 +136,7 @@ class Children:
             if closed:
                 raise _cancelled(call)
             child.exchange([], lambda: _look(call, flag, until))
-        except _Ended:
+        except Ended:
             raise self._how_it_ended(child, call) from None
         except JobTimeout:
             self._discard(child)
@@ -310,7 +149,7 @@ class Children:
         child.ready = True
         return child
 
-    def _put_back(self, child: _Child, answer: dict[str, Any]) -> None:
+    def _put_back(self, child: WarmChild, answer: dict[str, Any]) -> None:
         child.calls += 1
         child.tail = b""
         spent = child.calls >= MOST_CALLS or answer["rss"] > MOST_RESIDENT or answer["left"]
@@ -321,13 +160,13 @@ class Children:
         if not keep:
             self._discard(child)
 
-    def _discard(self, child: _Child) -> None:
+    def _discard(self, child: WarmChild) -> None:
         child.kill()
         child.end()
         with self._lock:
             self._all.discard(child)
 
-    def _how_it_ended(self, child: _Child, call: Call) -> MemoryError | TdmxError:
+    def _how_it_ended(self, child: WarmChild, call: Call) -> MemoryError | TdmxError:
         """Why a child ended before its answer."""
         code = child.end()
         with self._lock:
@@ -337,7 +176,7 @@ class Children:
         return _reason(child, call, code)
 
 
-def _ask(child: _Child, call: Call, flag: threading.Event) -> tuple[dict[str, Any], bytes]:
+def _ask(child: WarmChild, call: Call, flag: threading.Event) -> tuple[dict[str, Any], bytes]:
     until = None if call.timeout is None else time.monotonic() + call.timeout
     request = pack({"function": call.function}, call.arguments)
     return child.exchange(request, lambda: _look(call, flag, until))
@@ -356,7 +195,7 @@ def _cancelled(call: Call) -> JobCancelled:
     return JobCancelled("job", call.label, "it was cancelled")
 
 
-def _reason(child: _Child, call: Call, code: int | None) -> MemoryError | TdmxError:
+def _reason(child: WarmChild, call: Call, code: int | None) -> MemoryError | TdmxError:
     own = child.said().partition("Fatal Python error:")[0]  # what follows is for the log
     lines = [line for line in own.splitlines() if line.strip()]
     said = "; it printed last: " + " | ".join(lines[-_LINES:]) if lines else ""
