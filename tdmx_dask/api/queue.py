@@ -82,6 +82,15 @@ class JobQueue(Queue):
                 self._cluster.close()
             raise
 
+    @property
+    def busy(self) -> int:
+        """Jobs that run here now."""
+        return self._dispatcher.busy
+
+    def drain(self) -> None:
+        """Begin no more jobs here; what runs goes on to its end."""
+        self._dispatcher.drain()
+
     def close(self) -> None:
         """Stop: end the processes of what runs here and give it back; all jobs are kept, for the next who opens the queue."""
         super().close()

@@ -10,23 +10,23 @@ from typing import Any
 from tdmx_dask.jobs.clock import Clock
 from tdmx_dask.jobs.moves import move, note
 
-__all__ = ["Claim", "claim", "next_job", "release_held"]
+__all__ = ["READY", "Claim", "claim", "next_job", "release_held"]
 
 # INDEXED BY: without it SQLite prefers the index of states, and looks at every job that is queued.
-_READY = "state = 'queued' AND hold IS NULL"
-_FIRST_DUE = f"SELECT id FROM jobs INDEXED BY jobs_due WHERE {_READY} AND due <= (SELECT seconds FROM served) ORDER BY due, id LIMIT 1"
-_TOP = f"SELECT max(priority) FROM jobs INDEXED BY jobs_order WHERE {_READY}"
+READY = "state = 'queued' AND hold IS NULL"
+_FIRST_DUE = f"SELECT id FROM jobs INDEXED BY jobs_due WHERE {READY} AND due <= (SELECT seconds FROM served) ORDER BY due, id LIMIT 1"
+_TOP = f"SELECT max(priority) FROM jobs INDEXED BY jobs_order WHERE {READY}"
 # A walk over the groups that have a job of this priority, one look into the index each.
 _GROUP = f"""
 WITH RECURSIVE found (name) AS (
-    SELECT min(grp) FROM jobs INDEXED BY jobs_order WHERE {_READY} AND priority = :priority
+    SELECT min(grp) FROM jobs INDEXED BY jobs_order WHERE {READY} AND priority = :priority
     UNION ALL
-    SELECT (SELECT min(grp) FROM jobs INDEXED BY jobs_order WHERE {_READY} AND priority = :priority AND grp > found.name)
+    SELECT (SELECT min(grp) FROM jobs INDEXED BY jobs_order WHERE {READY} AND priority = :priority AND grp > found.name)
     FROM found WHERE found.name IS NOT NULL
 )
 SELECT found.name FROM found JOIN groups USING (name) ORDER BY used_s / share, found.name LIMIT 1
 """
-_LONGEST = f"SELECT id FROM jobs WHERE {_READY} AND priority = ? AND grp = ? ORDER BY cost DESC, id LIMIT 1"
+_LONGEST = f"SELECT id FROM jobs WHERE {READY} AND priority = ? AND grp = ? ORDER BY cost DESC, id LIMIT 1"
 
 
 @dataclass(frozen=True, slots=True)

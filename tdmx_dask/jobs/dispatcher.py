@@ -57,7 +57,8 @@ class Dispatcher:
     client : name of this client in the ledger
     kinds : by name; looked up when a job is claimed
     executor : where calls run; None: it only watches
-    cache : of answers
+    cache : that answers are put into
+    lookup : address -> the answer that the cache has
     retry_delay : seconds before the second attempt, doubled for each more
     told : called in this thread at each visit: ids of jobs that ended here, and whether other processes have written
     """
@@ -70,11 +71,13 @@ class Dispatcher:
         *,
         executor: Executor | None,
         cache: Cache | None,
+        lookup: Callable[[str], bytes | None],
         retry_delay: float,
         told: Callable[[list[int], bool], None],
     ) -> None:
         self._ledger, self._client, self._kinds = ledger, client, kinds
-        self._executor, self._cache, self._retry_delay, self._told = executor, cache, retry_delay, told
+        self._executor, self._cache, self._lookup = executor, cache, lookup
+        self._retry_delay, self._told = retry_delay, told
         self._slots = Slots(lambda: self.slots)
         self._running: dict[int, tuple[Claim, asyncio.Task[None], JobPlace]] = {}
         self._outcomes: list[Settled] = []
@@ -277,11 +280,7 @@ class Dispatcher:
     async def _attempt(self, claim: Claim, place: JobPlace) -> None:
         """Run a claim to its end, and note the outcome."""
         try:
-            found = (
-                self._cache.get(claim.digest)
-                if self._cache is not None and claim.digest is not None
-                else None
-            )
+            found = None if claim.digest is None else self._lookup(claim.digest)
             if found is None:
                 value = await self._answer(claim, place)
                 event: Any = "complete"

@@ -12,30 +12,24 @@ Each method is one transaction: it is on the disk when the method returns, or it
 from __future__ import annotations
 
 import os
-import secrets
-import time
+import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tdmx_dask.errors import InputError, JobError, StoreError
+from tdmx_dask.errors import InputError, JobError
 from tdmx_dask.jobs import accounts, leases, moves, records
 from tdmx_dask.jobs.claims import Claim, claim, release_held
 from tdmx_dask.jobs.clock import Clock, Identity
 from tdmx_dask.jobs.database import Database
 from tdmx_dask.jobs.moves import Settled
+from tdmx_dask.jobs.overview import Overview, ended_since, overview
 from tdmx_dask.jobs.records import Ended, Job, LogLine, QueueStats
 from tdmx_dask.jobs.request import Request
+from tdmx_dask.jobs.results import INLINE, Results, left_behind
 from tdmx_dask.jobs.state import ENDED, STATES, SUCCEEDED, State
 
 __all__ = ["INLINE", "Ledger", "Turn"]
-
-INLINE = 64 * 1024
-"""Bytes of a result up to which it is kept in the database."""
-
-_LEFT_BEHIND = 3600.0
-"""s; a result's file that nobody refers to after so long was left by a process that died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +76,7 @@ class Ledger:
         self.data = self.folder / "data"
         self.clock = Clock() if clock is None else clock
         self._lease, self._patience = lease, patience
-        self._results = self.folder / "results"
+        self._results = Results(self.folder / "results")
         self._database = Database(self.folder)
 
     # asking
@@ -101,7 +95,7 @@ class Ledger:
         """
         items: list[tuple[Request, str, bytes | None, str | None]] = []
         try:
-            items.extend((request, spec, *self._kept(answer)) for request, spec, answer in wanted)
+            items.extend((request, spec, *self._results.keep(answer)) for request, spec, answer in wanted)
             with self._database.writing() as db:
                 return [
                     moves.add(
@@ -116,7 +110,7 @@ class Ledger:
                     for request, spec, inline, file in items
                 ]
         except BaseException:
-            self._drop(file for _, _, _, file in items)
+            self._results.drop(file for _, _, _, file in items)
             raise
 
     def cancel(self, wanted: Iterable[int]) -> list[int]:
@@ -146,7 +140,7 @@ class Ledger:
             raise InputError("states", strange[0], rule, "Cancel running jobs first.")
         with self._database.writing() as db:
             n, files = moves.clear(db, states, self.clock)
-        self._drop(files)
+        self._results.drop(files)
         return n
 
     # working
@@ -196,12 +190,12 @@ class Ledger:
                 if found is None:
                     break
                 claims.append(found)
-        self._drop(stale)
+        self._results.drop(stale)
         return Turn(accepted, tuple(claims), next_hold)
 
     def keep(self, value: bytes) -> tuple[bytes | None, str | None]:
         """Prepare a result for `Settled`: itself where it is small, else the name of a file that is on the disk now."""
-        return self._kept(value)
+        return self._results.keep(value)
 
     def held_by(self, client: str) -> set[tuple[int, int]]:
         """Claims (job, number) that are still a client's."""
@@ -230,18 +224,26 @@ class Ledger:
             leases.leave(db, client)
 
     def sweep(self) -> int:
-        """Remove files of results that no job refers to, left by processes that died; return their number."""
+        """Remove results and data that no job refers to, and that nobody has touched for an hour; return their number.
+
+        Processes that died leave results, and jobs that were cleared leave data.
+        """
         with self._database.reading() as db:
             kept = {
                 row[0] for row in db.execute("SELECT result_file FROM jobs WHERE result_file IS NOT NULL")
             }
-        lost = []
-        with suppress(FileNotFoundError, NotADirectoryError):
-            for path in self._results.iterdir():
-                with suppress(FileNotFoundError):
-                    if path.name not in kept and abs(time.time() - path.stat().st_mtime) > _LEFT_BEHIND:
-                        lost.append(path.name)
-        self._drop(lost)
+            lost = [path for path in left_behind(self._results.folder) if path.name not in kept]
+            for path in left_behind(self.data):
+                if (
+                    db.execute("SELECT 1 FROM bodies WHERE instr(spec, ?) LIMIT 1", (path.name,)).fetchone()
+                    is None
+                ):
+                    lost.append(path)
+        for path in lost:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
         return len(lost)
 
     # reading
@@ -306,13 +308,17 @@ class Ledger:
             raise JobError("job", job, f"it is {state}, and has no result", "")
         if file is None:
             return bytes(inline)
-        try:
-            return Path(self._results, file).read_bytes()
-        except OSError as error:
-            rule = f"the file of the result of job {job} cannot be read ({error.strerror})"
-            raise StoreError(
-                "result", self._results / file, rule, "Retry the job to compute it again."
-            ) from error
+        return self._results.read(file)
+
+    def overview(self, shown: int = 0) -> Overview:
+        """What is going on, with at most so many upcoming and failed jobs; cheap."""
+        with self._database.reading() as db:
+            return overview(db, self.clock, lease=self._lease, shown=shown)
+
+    def ended_since(self, at: float) -> int:
+        """Jobs that ended after a time, s since 1970."""
+        with self._database.reading() as db:
+            return ended_since(db, at)
 
     def count(self) -> dict[State, int]:
         """Jobs in each state."""
@@ -348,33 +354,3 @@ class Ledger:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
-
-    # files of results
-
-    def _kept(self, value: bytes | None) -> tuple[bytes | None, str | None]:
-        if value is None or len(value) <= INLINE:
-            return value, None
-        name = f"{secrets.token_hex(16)}.value"
-        path = self._results / name
-        try:
-            self._results.mkdir(exist_ok=True, mode=0o700)
-            with path.open("xb") as file:
-                file.write(value)
-                file.flush()
-                os.fsync(file.fileno())
-            descriptor = os.open(self._results, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            self._drop([name])
-            rule = f"a result of {len(value)} bytes cannot be written ({error.strerror})"
-            raise StoreError("result", path, rule, "Make room; the job is kept.") from error
-        return None, name
-
-    def _drop(self, names: Iterable[str | None]) -> None:
-        for name in names:
-            if name is not None:
-                with suppress(OSError):
-                    (self._results / name).unlink()

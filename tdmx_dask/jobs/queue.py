@@ -9,10 +9,9 @@ import warnings
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from tdmx_dask.errors import ClusterError, InputError, JobError, TdmxWarning
+from tdmx_dask.errors import ClusterError, InputError, JobError, StoreError, TdmxWarning
 from tdmx_dask.jobs.asked import check_states, checked_options, job_id, job_ids, one_of_batch, problem_of
 from tdmx_dask.jobs.batch import Batch
 from tdmx_dask.jobs.dispatcher import Dispatcher
@@ -71,7 +70,8 @@ class Queue(QueueView):
         self._watch = Watch(self._ledger, self._in_vain)
         self._warned = False
         self._dispatcher = Dispatcher(
-            self._ledger, self._client, self._kinds, executor=executor, cache=cache, retry_delay=retry_delay, told=self._watch.told
+            self._ledger, self._client, self._kinds, executor=executor, cache=cache, lookup=self._answer, retry_delay=retry_delay,
+            told=self._watch.told,
         )  # fmt: skip
         self._ledger.sweep()
         self._dispatcher.start()
@@ -184,16 +184,16 @@ class Queue(QueueView):
     def _submit(self, wanted: Sequence[tuple[str, Mapping[str, Any], Mapping[str, Any]]]) -> list[int]:
         items = [self._item(*each) for each in wanted]
         ids = self._ledger.add(items)
-        called = [
-            job
-            for job, each in zip(ids, wanted, strict=True)
-            if each[2].get("callback") or each[2].get("error_callback")
-        ]
-        if called:
+        callbacks = {
+            job: pair
+            for job, (_, _, options) in zip(ids, wanted, strict=True)
+            if any(pair := (options.get("callback"), options.get("error_callback")))
+        }
+        if callbacks:
             text = f"calls back in process {os.getpid()}, which a restart does not survive"
-            self._ledger.turn(self._client, notes=[(job, text, None) for job in called])
-        for job, (_, _, options) in zip(ids, wanted, strict=True):
-            self._call_back(job, options.get("callback"), options.get("error_callback"))
+            self._ledger.turn(self._client, notes=[(job, text, None) for job in callbacks])
+        for job, pair in callbacks.items():
+            self._call_back(job, *pair)
         self._dispatcher.look()
         return ids
 
@@ -214,9 +214,7 @@ class Queue(QueueView):
         cost = self._ledger.estimate(checked.family, checked.size).seconds
         needs = tuple(sorted({*after, *checked.after}))
         request = Request(kind.name, checked, digest, priority, group, retries, timeout, needs, cost)
-        answer = None
-        if self._cache is not None and digest is not None and not after:
-            answer = self._cache.get(digest)
+        answer = None if digest is None or after else self._answer(digest)
         return request, canonical(dict(checked.spec)), answer
 
     def _digest(self, kind: Kind, checked: Checked) -> str | None:
@@ -226,10 +224,18 @@ class Queue(QueueView):
             return None
         return address({"type": kind.name, "content": checked.content, "takes": taken})
 
-    def _call_back(self, job: int, callback: Any, error_callback: Any) -> None:
-        if callback is None and error_callback is None:
-            return
+    def _answer(self, digest: str) -> bytes | None:
+        """The answer that the cache has, if it can still be opened: the store of a fit may be gone."""
+        found = None if self._cache is None else self._cache.get(digest)
+        if found is None:
+            return None
+        try:
+            self._opened(decode(found))
+        except StoreError:
+            return None
+        return found
 
+    def _call_back(self, job: int, callback: Any, error_callback: Any) -> None:
         def ended(job: int) -> None:
             try:
                 result = self.result(job, wait=False)
@@ -384,9 +390,7 @@ class Queue(QueueView):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
 

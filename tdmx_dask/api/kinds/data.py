@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -297,9 +297,14 @@ def opened_value(kept: Mapping[str, str]) -> Any:
 
 
 def _once(path: Path, write: Callable[[], object]) -> None:
-    """Write a file or folder that has the name of its content, unless it is there; another process may be faster."""
+    """Write a file or folder that has the name of its content, unless it is there; another process may be faster.
+
+    One that is there is marked as used now, so that it is not swept before the job is in the queue.
+    """
     if path.exists():
-        return
+        with suppress(OSError):
+            os.utime(path)
+            return
     try:
         write()
     except (InputError, OSError):
