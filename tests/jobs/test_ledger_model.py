@@ -119,6 +119,12 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model = Model()
         self.gone: list[tuple[str, int, int]] = []  # claims that were somebody's once
         self.turns = 0
+        for client in CLIENTS[:2]:
+            self.beat(client)
+        for digest in (None, *DIGESTS[:1] * 3):
+            self.add([(2, "x", 1.0, digest, [], 0)])
+        self.add([(3, "y", 1.0, None, [0], 0)])
+        self._turn("one", [], 2, 0)
 
     def teardown(self) -> None:
         for ledger in getattr(self, "ledgers", []):
@@ -184,6 +190,14 @@ class LedgerMachine(RuleBasedStateMachine):
         assert len(found) == len(expected)
 
     @rule(number=jobs_drawn)
+    def cancel_follower(self, number: int) -> None:
+        found = [job for job, one in self.model.jobs.items() if one.follows is not None]
+        if found:
+            job = found[number % len(found)]
+            assert self.ledger.cancel([job]) == [job]
+            self.model.cancel(job)
+
+    @rule(number=jobs_drawn)
     def revive(self, number: int) -> None:
         job = self.pick(number, "failed", "cancelled")
         if job is None:
@@ -228,6 +242,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def settle(self, number: int, event: str, big: bool, delay: float, n: int) -> None:
         job = self.pick(number, "running")
         if job is None:
+            self._turn(CLIENTS[number % 2], [], 2, 0)
             return
         one = self.model.jobs[job]
         assert one.owner is not None
