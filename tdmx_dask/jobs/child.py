@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import signal
+import site
 import socket
 import struct
 import sys
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 from tdmx_dask.errors import JobError
@@ -51,6 +53,7 @@ def main(link: int, lifeline: int) -> NoReturn:
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     end = socket.socket(fileno=link)
     home = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+    sources = _Sources()
     try:
         _send(end, {"ready": True})
         while True:
@@ -59,7 +62,9 @@ def main(link: int, lifeline: int) -> NoReturn:
             with suppress(OSError):
                 os.fchdir(home)
             _flush()
-            _send(end, answer | {"left": _left_processes(), "rss": _resident()}, value)
+            _send(
+                end, answer | {"left": _left_processes(), "rss": _resident(), "sources": sources.new()}, value
+            )
     except OSError:
         os._exit(0)  # the other end is gone
 
@@ -106,6 +111,32 @@ def _function(path: str) -> Callable[..., Any]:
         raise JobError("function", path, f"it is a {type(found).__name__}, no function", "Name a function.")
     _functions[path] = found
     return _functions[path]
+
+
+class _Sources:
+    """Files of users' modules that were imported: where one has changed, this process has the old one, and must not be asked again."""
+
+    def __init__(self) -> None:
+        own = Path(__file__).parents[1]
+        roots = {sys.prefix, sys.base_prefix, *site.getsitepackages(), site.getusersitepackages(), str(own)}
+        self._installed = tuple(f"{Path(root).resolve()}{os.sep}" for root in roots)
+        self._known: set[str] = set(sys.modules)
+
+    def new(self) -> dict[str, list[int]]:
+        """Path -> time of change (ns) and size, of those imported since the last time."""
+        if len(sys.modules) == len(self._known):
+            return {}
+        names = set(sys.modules) - self._known
+        self._known |= names
+        found = {}
+        for name in names:
+            file = getattr(sys.modules.get(name), "__file__", None)
+            if not isinstance(file, str) or str(Path(file).resolve()).startswith(self._installed):
+                continue
+            with suppress(OSError):
+                stat = Path(file).stat()
+                found[file] = [stat.st_mtime_ns, stat.st_size]
+        return found
 
 
 def _flush() -> None:

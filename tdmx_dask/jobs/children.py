@@ -117,7 +117,7 @@ class Children:
                 child = self._idle.pop() if self._idle else None
             if child is None:
                 return self._start(call, path, flag)
-            if child.path == path and child.code() is None:
+            if child.path == path and child.code() is None and not child.outdated():
                 return child
             self._discard(child)
 
@@ -152,6 +152,7 @@ class Children:
     def _put_back(self, child: WarmChild, answer: dict[str, Any]) -> None:
         child.calls += 1
         child.tail = b""
+        child.sources |= answer["sources"]
         spent = child.calls >= MOST_CALLS or answer["rss"] > MOST_RESIDENT or answer["left"]
         with self._lock:
             keep = not spent and not self._closed and len(self._idle) < self._most

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any
 
 from tdmx_dask.jobs.child import PREFIX
@@ -52,6 +53,7 @@ class WarmChild:
 
     def __init__(self, path: tuple[str, ...]) -> None:
         self.path, self.calls = path, 0
+        self.sources: dict[str, list[int]] = {}
         self.tail, self.ready = b"", False
         self.ran_out = times_memory_ran_out()
         self.killed = False
@@ -121,6 +123,16 @@ class WarmChild:
                 look()
         except ConnectionError:
             raise Ended from None
+
+    def outdated(self) -> bool:
+        """Whether a file has changed that it has imported from outside of the installed packages."""
+        try:
+            return any(
+                [(now := Path(file).stat()).st_mtime_ns, now.st_size] != then
+                for file, then in self.sources.items()
+            )
+        except OSError:
+            return True
 
     def hear(self) -> None:
         """Keep the last of what it printed; no more than a moment's worth is read, however much it prints."""

@@ -183,6 +183,24 @@ def test_children__import_what_this_process_can(
     assert value(pool, call("beside_the_script:f")) == 5
 
 
+def test_children__edited_module_is_imported_anew(
+    pool: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A warm child that has imported the old one would give its numbers under the new one's name."""
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "edited_work.py"
+    asked = call("tdmx_dask.jobs.batch:apply", function="edited_work:f", items=[3], arguments={}, keep=False)
+    file.write_text("def f(x): return x + 1\n", encoding="utf-8")
+    assert value(pool, asked)[0] == [4]  # type: ignore[index]
+    pid = value(pool, call("pid"))
+    assert value(pool, call("pid")) == pid, "an unchanged one stays"
+    file.write_text("def f(x): return x + 100\n", encoding="utf-8")
+    assert value(pool, asked)[0] == [103]  # type: ignore[index]
+    file.unlink()
+    with pytest.raises(JobError, match="ModuleNotFoundError"):
+        value(pool, asked)
+
+
 def test_children__one_call_does_not_move_the_next(pool: Children, tmp_path: Path) -> None:
     home = value(pool, call("where"))
     value(pool, call("move", folder=str(tmp_path)))
