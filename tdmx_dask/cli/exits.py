@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import click
 
-from tdmx_dask.errors import ClusterError, FitCancelled, FitError, TdmxError, TdmxWarning
+from tdmx_dask.errors import ClusterError, FitCancelled, FitError, JobError, TdmxError, TdmxWarning
 
 __all__ = ["CODES", "guarded"]
 
@@ -24,11 +24,11 @@ CODES = {
     WRONG_INPUT: "wrong input: an option, a study, draws, a store that is damaged, a place that cannot be written",
     SYSTEM: "the system failed: input or output, or memory",
     CLUSTER: "the cluster: a scheduler or its workers",
-    FIT: "a fit failed, or a calibration found its posteriors wrong",
+    FIT: "a fit or a job failed, or a calibration found its posteriors wrong",
     INTERRUPTED: "interrupted; `tdmx run --resume` goes on where that is possible",
 }
 
-_KINDS = ((ClusterError, CLUSTER), (FitCancelled, INTERRUPTED), (FitError, FIT))
+_KINDS = ((ClusterError, CLUSTER), (FitCancelled, INTERRUPTED), (FitError, FIT), (JobError, FIT))
 
 
 def guarded(command: Callable[[], object], *, debug: bool) -> int:

@@ -26,6 +26,8 @@ _COMMANDS = {
     "draws": ("tdmx_dask.cli.draws", "draws", "Import, describe and export draws."),
     "studies": ("tdmx_dask.cli.studies", "studies", "List the studies that are shipped."),
     "study": ("tdmx_dask.cli.studies", "study", "Check a study, or copy a shipped one to start from."),
+    "queue": ("tdmx_dask.cli.queue", "queue", "Submit jobs, watch them, and work on them."),
+    "worker": ("tdmx_dask.cli.worker", "worker", "Work on a queue of jobs until told to end."),
     "cache": ("tdmx_dask.cli.cache", "cache", "Answers of jobs that are kept: how many, remove, check."),
     "bench": ("tdmx_dask.cli.bench", "bench", "Measure this machine against the reference figures."),
 }

@@ -22,6 +22,7 @@ __all__ = [
     "MAX_NODES",
     "LinedList",
     "LinedMapping",
+    "parse_value",
     "parse_yaml",
     "read_yaml",
 ]
@@ -117,6 +118,22 @@ def parse_yaml(text: str, *, file: str = "text") -> LinedMapping:
     SchemaError
         see `read_yaml`
     """
+    top = parse_value(text, file=file)
+    if not isinstance(top, LinedMapping):
+        raise _Builder(file).error(
+            1, "the top must be a mapping of `key: value` lines", "Begin with `name:`."
+        )
+    return top
+
+
+def parse_value(text: str, *, file: str = "text") -> object:
+    """Build whatever a YAML text stands for: a mapping, a list, a text, a number, true, false or null.
+
+    Raises
+    ------
+    SchemaError
+        see `read_yaml`
+    """
     builder = _Builder(file)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
@@ -130,8 +147,6 @@ def parse_yaml(text: str, *, file: str = "text") -> LinedMapping:
     except yaml.YAMLError as error:
         what = " ".join(str(error).split())[:120]
         raise SchemaError("file", file, f"this is not YAML ({what})", "Save it as UTF-8 text.") from None
-    if not isinstance(builder.top, LinedMapping):
-        raise builder.error(1, "the top must be a mapping of `key: value` lines", "Begin with `name:`.")
     return builder.top
 
 
