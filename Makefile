@@ -1,12 +1,13 @@
 # `make demo` and `make test` need Python >= 3.11 and nothing else: they set up .venv themselves, once.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench wheel clean
+.PHONY: help setup demo test soak lint bench wheel clean
 BIN := .venv/bin
 export PYTHON
 
 help:  ## list what can be made
 	@echo "make demo     meropenem in sepsis, and in one patient with two levels"
 	@echo "make test     all tests"
+	@echo "make soak     2,000 jobs while workers and clients are killed"
 	@echo "make lint     style, types and import contracts"
 	@echo "make bench    this machine against the reference figures"
 	@echo "make wheel    dist/*.whl and dist/*.tar.gz"
@@ -26,6 +27,11 @@ demo: setup  ## run the shipped study and fit the shipped patient, into results/
 
 test: setup  ## run all tests
 	@$(BIN)/python -m pytest
+
+soak: setup  ## jobs while workers and clients are killed
+	@$(BIN)/python -m tests.jobs.soak --jobs 2000 --kills 3 --on local
+	@echo
+	@$(BIN)/python -m tests.jobs.soak --jobs 2000 --kills 3 --on processes
 
 lint: setup  ## check style, types and import contracts
 	$(BIN)/ruff check .
