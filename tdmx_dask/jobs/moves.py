@@ -188,11 +188,12 @@ def _answer(db: sqlite3.Connection, job: int, equal: int, clock: Clock) -> State
         "UPDATE bodies SET result = (SELECT result FROM bodies WHERE job = ?) WHERE job = ?", (equal, job)
     )
     (file,) = db.execute("SELECT result_file FROM jobs WHERE id = ?", (equal,)).fetchone()
-    asked, boot, wait = db.execute("SELECT asked, boot, wait_s FROM jobs WHERE id = ?", (job,)).fetchone()
+    sql = "SELECT asked, boot, wait_s, coalesce(run_s, 0.0) FROM jobs WHERE id = ?"  # it may have run in vain before
+    asked, boot, wait, ran = db.execute(sql, (job,)).fetchone()
     if wait is None and boot == clock.boot():
         wait = max(0.0, clock.ticks() - asked)
     note(db, job, clock, f"job {equal} is equal to it, and has the answer")
-    return _step(db, job, "hit", clock, {"result_file": file, "wait_s": wait, "run_s": 0.0})
+    return _step(db, job, "hit", clock, {"result_file": file, "wait_s": wait, "run_s": ran})
 
 
 def _missing(db: sqlite3.Connection, job: int) -> bool:
