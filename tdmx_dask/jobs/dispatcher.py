@@ -292,8 +292,10 @@ class Dispatcher:
         except asyncio.CancelledError:  # whoever cancelled it has written so
             _log.info("job %d %s: stopped, as it was cancelled or given back", claim.job, claim.kind)
         except Exception as error:
-            self._outcomes.append(self._judged(claim, place, error))
-            _log.info("job %d %s: %s", claim.job, claim.kind, self._outcomes[-1].note)
+            judged = self._judged(claim, place, error)
+            self._outcomes.append(judged)
+            again = f" It runs again in {judged.delay:.1f} s" if judged.event == "retry" else ""
+            _log.info("job %d %s: %s%s", claim.job, claim.kind, judged.note.partition("\n")[0], again)
         else:
             seconds = place.seconds if event == "complete" else None
             self._outcomes.append(Settled(claim.job, claim.number, event, inline, file, seconds=seconds))
