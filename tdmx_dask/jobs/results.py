@@ -86,7 +86,7 @@ class Results:
 def left_behind(folder: Path) -> list[Path]:
     """What is in a folder and was not touched for an hour; by a clock that jumps, it may be swept later."""
     found = []
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         for path in folder.iterdir():
             with suppress(FileNotFoundError):
                 if abs(time.time() - path.stat().st_mtime) > _LEFT_BEHIND:
