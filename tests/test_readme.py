@@ -45,6 +45,7 @@ def shell(text: str, folder: Path) -> None:
 @pytest.mark.slow
 def test_readme__tour_runs_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as in a notebook, or for a script that lies there
     names: dict[str, object] = {"__name__": "__main__"}
     languages = []
     for language, text in blocks():
@@ -70,6 +71,12 @@ def test_readme__two_commands_are_in_the_makefile() -> None:
     named = re.findall(r"^make (\w+)", text, re.MULTILINE)
     assert named == ["demo", "test"]
     assert all(re.search(rf"^{name}:", makefile, re.MULTILINE) for name in named)
+
+
+def test_readme__types_of_jobs(tmp_path: Path) -> None:
+    section = README.split("\n### A queue of jobs\n")[1].split("\n## ")[0]
+    with tdmx.JobQueue(0, False, folder=tmp_path) as queue:
+        assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(queue.types)
 
 
 @pytest.mark.parametrize("text", [row[0] for row in rows("Targets")])
