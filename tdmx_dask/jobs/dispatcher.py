@@ -38,6 +38,7 @@ POLL_SECONDS = 0.1
 """How often it looks whether another process has written to the queue; a look takes some microseconds."""
 
 BEAT_SECONDS = 4.0
+COMPLAINT_SECONDS = 60.0
 LONGEST_DELAY = 300.0
 MORE_MEMORY = 1.5
 """A job that ran out of memory asks for so much more."""
@@ -86,7 +87,7 @@ class Dispatcher:
         self._look = self._sync = True
         self._closing = self._draining = False
         self._seen = -1
-        self._complained = 0.0
+        self._complained = -COMPLAINT_SECONDS
         self._files = ThreadPoolExecutor(1, "tdmx-ledger")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
@@ -151,7 +152,10 @@ class Dispatcher:
         try:
             while not self._closing:
                 self._wake.clear()
-                pause = await self._turn()
+                try:
+                    pause = await self._turn()
+                except StoreError as error:  # such as a disk that was full or away for a moment
+                    pause = self._complain(error)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), pause)
         except Exception:
@@ -194,8 +198,9 @@ class Dispatcher:
             )  # fmt: skip
             try:
                 turn = await self._file(visit)
-            except StoreError as error:
-                return self._failed(error, outcomes, notes)
+            except StoreError:
+                self._outcomes, self._notes = outcomes + self._outcomes, notes + self._notes
+                raise
         pairs = zip(outcomes, turn.accepted, strict=True)
         ended = [each.job for each, taken in pairs if taken and each.event in ("complete", "hit", "fail")]
         self._told(ended, others)
@@ -209,14 +214,10 @@ class Dispatcher:
             self._loop_at(turn.next_hold)
         return POLL_SECONDS
 
-    def _failed(
-        self, error: StoreError, outcomes: list[Settled], notes: list[tuple[int, str, str | None]]
-    ) -> float:
-        """The ledger cannot be written: keep what is to be written, and try again."""
-        self._outcomes = outcomes + self._outcomes
-        self._notes = notes + self._notes
+    def _complain(self, error: StoreError) -> float:
+        """The ledger cannot be read or written now; return the seconds until it is tried again."""
         self._look = True
-        if time.monotonic() - self._complained > 60:
+        if time.monotonic() - self._complained > COMPLAINT_SECONDS:
             self._complained = time.monotonic()
             _log.warning("%s It is tried again every second.", error)
         return 1.0

@@ -181,7 +181,11 @@ class DaskExecutor:
                 priority=call.priority,
                 pure=False,
             )
-            found = await self._client.gather(future, asynchronous=True)
+            gathering = asyncio.ensure_future(self._client.gather(future, asynchronous=True))
+            gathering.add_done_callback(_retrieve)
+            found = await asyncio.shield(
+                gathering
+            )  # it ends by the cancellation of its future; itself cancelled, it complains later
         except asyncio.CancelledError:
             if self._client.status == "running":
                 self._cancel([self._futures[key]])
@@ -233,6 +237,11 @@ class DaskExecutor:
         began = self._began.get(message["key"])
         if began is not None and message["phase"] == "started":
             began(message["worker"])
+
+
+def _retrieve(done: asyncio.Future[Any]) -> None:
+    if not done.cancelled():
+        done.exception()
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *arguments: Any) -> None:

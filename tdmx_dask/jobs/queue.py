@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import secrets
+import threading
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -309,18 +310,7 @@ class Queue(QueueView):
             yield job
 
     def wait_all(self, jobs: Iterable[int] | None = None, timeout: float | None = None) -> dict[int, State]:
-        """Wait until jobs have ended, whichever way; return their states.
-
-        Parameters
-        ----------
-        jobs : ids; None: all that have not ended now
-        timeout : seconds
-
-        Raises
-        ------
-        JobTimeout
-            Not all have ended in that time.
-        """
+        """Wait until jobs have ended, whichever way; return their states. Arguments and errors are those of `as_completed`."""
         return dict(self._watch.as_ended(self._chosen(jobs), timeout))
 
     def _chosen(self, jobs: Iterable[int] | None) -> list[int]:
@@ -394,7 +384,10 @@ class Queue(QueueView):
         self.close()
 
 
-@atexit.register
 def _close_all() -> None:
     for queue in list(_open):
         queue.close()
+
+
+# Before threads are told to end, which `atexit` is too late for: closing a queue takes some.
+getattr(threading, "_register_atexit", atexit.register)(_close_all)

@@ -447,6 +447,31 @@ def test_kill_9__nothing_is_lost_or_done_twice(tmp_path: Path) -> None:
         queue.cancel([job.id for job in taken])
 
 
+FORGETFUL = """
+import sys
+import tdmx_dask as tdmx
+if __name__ == "__main__":
+    queue = tdmx.JobQueue(1, False, folder=sys.argv[1])
+    queue.register("sleep", "tests.jobs.functions:sleep")
+    job = queue.submit("sleep", {"seconds": 60})
+    while not queue.log(job):
+        pass
+"""
+
+
+def test_exit_without_close__gives_back_quietly(tmp_path: Path) -> None:
+    script = tmp_path / "forgetful.py"
+    script.write_text(FORGETFUL, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "queue")], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    with open_queue(tmp_path, 0) as queue:
+        assert queue.status(1) == "queued"
+        assert queue.log(1)[-1].text == "given back"
+
+
 def test_two_clients__one_submits_another_works(tmp_path: Path) -> None:
     heard: list[object] = []
     with open_queue(tmp_path, 0) as asking, open_queue(tmp_path, 2) as working:

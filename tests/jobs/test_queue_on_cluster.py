@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -73,7 +74,9 @@ def test_a_killed_worker__costs_time_only(cluster: Cluster, tmp_path: Path) -> N
         assert set(states.values()) == {"completed"}
 
 
-def test_timeout_and_cancel__end_the_processes_on_workers(cluster: Cluster, tmp_path: Path) -> None:
+def test_timeout_and_cancel__end_the_processes_on_workers(
+    cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with open_queue(tmp_path, on=cluster) as queue:
         late = queue.submit(
             "spawn_child", {"path": str(tmp_path / "late"), "seconds": 60}, timeout=1.0, retries=0
@@ -85,6 +88,8 @@ def test_timeout_and_cancel__end_the_processes_on_workers(cluster: Cluster, tmp_
         assert queue.wait_all([late, gone], timeout=30) == {late: "failed", gone: "cancelled"}
         pids = [int(pid) for name in ("late", "gone") for pid in (tmp_path / name).read_text().split()]
         until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 3)
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"], "nothing complains later"
 
 
 def test_a_lost_cluster__gives_jobs_back_and_says_so(tmp_path: Path) -> None:
