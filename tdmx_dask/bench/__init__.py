@@ -12,7 +12,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Parameters
     ----------
-    argv : names of groups (``kernel``, ``verbs``, ``where``, ``two-level``, ``start``, ``fit``, ``long``); default all but the last two
+    argv : names of groups (``kernel``, ``verbs``, ``where``, ``two-level``, ``start``, ``fit``, ``queue``, ``long``); default
+        all but the last three
     """
     from tdmx_dask.bench.table import run
 

@@ -21,10 +21,11 @@ GROUPS = {
     "two-level": "tdmx_dask.bench.two_level",
     "start": "tdmx_dask.bench.start",
     "fit": "tdmx_dask.bench.fit",
+    "queue": "tdmx_dask.bench.queue",
     "long": "tdmx_dask.bench.long",
 }
 
-SLOW = ("fit", "long")
+SLOW = ("fit", "queue", "long")
 """Groups that run only where they are named: they take minutes."""
 
 
