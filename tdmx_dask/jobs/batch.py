@@ -87,7 +87,8 @@ class Batch:
     async def run(self, work: Work, place: Place) -> bytes:
         """Run chunks on as many workers as there are; see `kind.Kind.run`."""
         run = _Run(work, place, self._pace)
-        feeders = [asyncio.ensure_future(run.feed()) for _ in range(min(place.slots, len(run.todo)))]
+        width = getattr(place, "width", place.slots)
+        feeders = [asyncio.ensure_future(run.feed()) for _ in range(min(width, len(run.todo)))]
         try:
             await asyncio.gather(*feeders)
         finally:

@@ -79,7 +79,7 @@ class Dispatcher:
         self._ledger, self._client, self._kinds = ledger, client, kinds
         self._executor, self._cache, self._lookup = executor, cache, lookup
         self._retry_delay, self._told = retry_delay, told
-        self._slots = Slots(lambda: self.slots)
+        self._slots = Slots(lambda: self.slots, lambda: int(getattr(executor, "ahead", 0)))
         self._running: dict[int, tuple[Claim, asyncio.Task[None], JobPlace]] = {}
         self._outcomes: list[Settled] = []
         self._notes: list[tuple[int, str, str | None]] = []
@@ -231,7 +231,7 @@ class Dispatcher:
 
         A job of many calls takes what others leave, so it is not counted, as far as there are no more of them than slots.
         """
-        slots = 0 if self._draining else self.slots
+        slots = 0 if self._draining or not self.slots else self._slots.limit
         if not slots:
             return 0, 0, 0
         divisible = [claim for claim, _, _ in self._running.values() if self._divisible(claim)]

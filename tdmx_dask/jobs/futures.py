@@ -99,6 +99,12 @@ class DaskExecutor:
         return max(1, threads if self._most is None else min(threads, self._most))
 
     @property
+    def ahead(self) -> int:
+        """Short calls that may wait on the cluster besides: one a thread, where all threads are used."""
+        threads = sum(self._latest().threads)
+        return threads if self._most is None or self._most >= threads else 0
+
+    @property
     def on(self) -> Client:
         """The client."""
         return self._client

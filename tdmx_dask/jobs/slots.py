@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -16,6 +17,9 @@ from tdmx_dask.store.value import encode
 
 __all__ = ["JobPlace", "Slots"]
 
+SHORT_SECONDS = 0.5
+"""Calls that last so long on average are worth sending ahead; longer ones lose nothing by the milliseconds between two."""
+
 
 class Slots:
     """As many permits as calls may run at once; of the event loop that uses it.
@@ -23,13 +27,24 @@ class Slots:
     Parameters
     ----------
     limit : asked each time; it may change
+    ahead : more permits while calls are short, so that a worker which ends one has the next at hand
     """
 
-    def __init__(self, limit: Callable[[], int]) -> None:
-        self._limit = limit
+    def __init__(self, limit: Callable[[], int], ahead: Callable[[], int] = lambda: 0) -> None:
+        self._limit, self._ahead = limit, ahead
+        self._pace = math.inf
         self._held = 0
         self._waiting: list[tuple[JobPlace, int, asyncio.Future[None]]] = []
         self._numbers = itertools.count()
+
+    @property
+    def limit(self) -> int:
+        """Permits at the moment."""
+        return self._limit() + (self._ahead() if self._pace < SHORT_SECONDS else 0)
+
+    def heard(self, seconds: float) -> None:
+        """Learn how long calls run."""
+        self._pace = seconds if math.isinf(self._pace) else self._pace + 0.2 * (seconds - self._pace)
 
     async def acquire(self, place: JobPlace) -> None:
         """Wait for a permit."""
@@ -50,7 +65,7 @@ class Slots:
 
     def admit(self) -> None:
         """Give permits to those who wait, as far as there are any."""
-        while self._waiting and self._held < self._limit():
+        while self._waiting and self._held < self.limit:
             chosen = min(self._waiting, key=lambda each: (-each[0].priority, each[0].service, each[1]))
             self._waiting.remove(chosen)
             if not chosen[2].done():
@@ -97,6 +112,11 @@ class JobPlace:
         return self._executor.slots
 
     @property
+    def width(self) -> int:
+        """Calls of one job that are worth asking for at once: some may wait where they run next."""
+        return self.slots + int(getattr(self._executor, "ahead", 0))
+
+    @property
     def service(self) -> float:
         """Seconds of workers that this claim has had, each running call counted as one more."""
         return self._served + self._active
@@ -116,6 +136,7 @@ class JobPlace:
                 function, content, name or "call", label, claim.priority, claim.memory_mb, self._left()
             )
             answer = await self._executor.run(call, self._started)
+        self._slots.heard(answer.seconds)
         if answer.output.strip():
             self._tell("it printed: " + answer.output.strip()[-2000:], None)
         return answer.value
