@@ -20,7 +20,7 @@ from tdmx_dask.version import __version__
 __all__ = ["Batch", "apply", "chunk_of"]
 
 _KEYS = ("function", "items", "arguments", "chunk_size", "errors")
-CHUNK_SECONDS = 1.0
+CHUNK_SECONDS = 0.5
 """A chunk lasts about so long at most: an urgent job waits no longer for a worker, and no more is lost with one."""
 
 LEAST_SECONDS = 0.05

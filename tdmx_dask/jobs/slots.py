@@ -17,7 +17,7 @@ from tdmx_dask.store.value import encode
 
 __all__ = ["JobPlace", "Slots"]
 
-SHORT_SECONDS = 0.5
+SHORT_SECONDS = 0.25
 """Calls that last so long on average are worth sending ahead; longer ones lose nothing by the milliseconds between two."""
 
 

@@ -20,6 +20,7 @@ import xarray as xr
 
 import tdmx_dask as tdmx
 from tdmx_dask.errors import InputError, JobCancelled, JobError, JobTimeout, StoreError, TdmxWarning
+from tests.jobs.processes import alive
 
 F = "tests.jobs.functions"
 ROOT = Path(__file__).resolve().parents[2]
@@ -215,7 +216,7 @@ def test_timeout__ends_the_processes(queue: tdmx.JobQueue, tmp_path: Path) -> No
     with pytest.raises(JobTimeout, match=r"ran longer than"):
         queue.result(job, timeout=30)
     pids = [int(pid) for pid in path.read_text().split()]
-    until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 2)
+    until(lambda: not any(map(alive, pids)), 2)
     assert queue.status(job) == "failed"
 
 
@@ -228,7 +229,7 @@ def test_cancel__a_running_job_and_all_it_started(queue: tdmx.JobQueue, tmp_path
     assert queue.cancel([job]) == [job]
     assert queue.cancel(job) == []
     assert queue.status(job) == "cancelled"
-    until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 1.5)
+    until(lambda: not any(map(alive, pids)), 1.5)
     assert queue.status(after) == "failed"
     with pytest.raises(JobError, match=f"job {job}, which it needs, was cancelled"):
         queue.result(after)

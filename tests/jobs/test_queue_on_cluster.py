@@ -9,12 +9,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 import tdmx_dask as tdmx
 from tdmx_dask.clusters.start import Cluster
 from tdmx_dask.errors import ClusterError
+from tests.jobs.processes import alive
 from tests.jobs.test_queue import F, open_queue, until
 
 
@@ -87,7 +87,7 @@ def test_timeout_and_cancel__end_the_processes_on_workers(
         queue.cancel(gone)
         assert queue.wait_all([late, gone], timeout=30) == {late: "failed", gone: "cancelled"}
         pids = [int(pid) for name in ("late", "gone") for pid in (tmp_path / name).read_text().split()]
-        until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 3)
+        until(lambda: not any(map(alive, pids)), 3)
     gc.collect()
     assert not [record for record in caplog.records if record.name == "asyncio"], "nothing complains later"
 
