@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,7 +83,7 @@ class Database:
     Raises
     ------
     StoreError
-        The folder is on a network file system, cannot be written, or holds another or a damaged file.
+        The folder is on a network file system, everybody may write to it, it cannot be written, or holds another or a damaged file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -96,6 +97,9 @@ class Database:
                 "queue", folder, f"the folder cannot be made ({error.strerror})", _ELSEWHERE
             ) from error
         _refuse_network(folder)
+        if folder.stat().st_mode & stat.S_IWOTH:  # who can add a job names the function that it runs
+            rule = "everybody on this machine may write to it, and could have code run by whoever works on it"
+            raise StoreError("queue", folder, rule, f"Use a folder of its own, or `chmod o-w {folder}`.")
         with self._translated():
             self._connection = sqlite3.connect(
                 self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False

@@ -295,6 +295,18 @@ def test_ledger__belongs_to_its_owner_alone(tmp_path: Path) -> None:
     ledger.close()
 
 
+def test_ledger__not_where_everybody_may_write(tmp_path: Path) -> None:
+    """Who can add a job chooses the function that it runs."""
+    folder = tmp_path / "queue"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(StoreError, match=r"everybody on this machine may write to it.*chmod o-w"):
+        Ledger(folder)
+    assert list(folder.iterdir()) == []
+    folder.chmod(0o770)
+    Ledger(folder).close()
+
+
 @pytest.mark.parametrize("kind", ["nfs4", "CIFS", "fuse.sshfs", "lustre"])
 def test_ledger__not_on_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     part = namedtuple("part", "mountpoint fstype")
