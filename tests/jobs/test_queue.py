@@ -520,6 +520,41 @@ def test_close__wakes_those_who_wait(tmp_path: Path) -> None:
         queue.result(job, timeout=30)
 
 
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs", str(place)]
+    if os.getuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk can be mounted by root alone")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_full_disk__results_wait_for_room(disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the job that ends on a full disk nor its answer is lost; submitting says what is wrong."""
+    with open_queue(disk, 2) as queue:
+        small = queue.submit("sleep", {"seconds": 0.7})
+        queue.register("zeros", "numpy:zeros")
+        until(lambda: queue.status(small) == "running")
+        ballast = disk / "ballast"
+        with pytest.raises(OSError, match="No space left"):
+            ballast.write_bytes(b"x" * 4_000_000)
+        many = [{"type": "double", "spec": {"x": number}} for number in range(1000)]
+        with pytest.raises(StoreError, match=r"queue=.*(the disk is full|could not be)"):
+            queue.submit_batch(many)
+        time.sleep(1.5)
+        assert queue.status(small) == "running"
+        ballast.unlink()
+        assert queue.result(small, timeout=30) == 0.7
+        assert queue.job(small).attempts == 1
+        large = queue.submit("zeros", {"shape": 400_000}, retries=0)
+        with pytest.raises(StoreError, match=r"a result of .* bytes cannot be written"):
+            queue.result(large, timeout=30)
+        assert list((queue.folder / "results").iterdir()) == []
+    assert "It is tried again every second" in caplog.text
+
+
 def test_get_job_queue__one_a_folder(tmp_path: Path) -> None:
     first = tdmx.get_job_queue(1, folder=tmp_path / "queue", cache=False)
     try:
