@@ -128,8 +128,12 @@ def workers_text(workers: Sequence[Worker]) -> str:
     if not workers:
         return "none; `tdmx worker` starts one"
     slots = sum(each.slots for each in workers)
-    who = ", ".join(f"{each.host} pid {each.pid} ({each.running} of {each.slots})" for each in workers)
+    who = ", ".join(f"{each.host} pid {each.pid} ({_jobs(each.running)})" for each in workers)
     return f"{len(workers)}, {slots} calls at once: {who}"
+
+
+def _jobs(n: int) -> str:
+    return "1 job" if n == 1 else f"{n:,} jobs"
 
 
 def _title(now: Overview, folder: Path) -> RenderableType:
@@ -157,7 +161,11 @@ def _left(now: Overview, pace: Pace) -> str:
     speed = f"{per_second:.1f}/s" if per_second >= 1 else f"{60 * per_second:.1f}/min"
     if not now.pending:
         return speed
-    return f"{speed}, about {seconds(now.pending / per_second)} left"
+    return f"{speed}, about {_about(now.pending / per_second)} left"
+
+
+def _about(value: float) -> str:
+    return f"{value:.0f} s" if value < 100 else seconds(value)
 
 
 def _jobs_table(*heads: str) -> Table:
@@ -182,7 +190,7 @@ def _running(now: Overview, n: int, *, wide: bool) -> RenderableType:
     for job in now.running[:n]:
         ran = "" if job.started is None else seconds(max(0.0, now.at - job.started.timestamp()))
         cells: list[RenderableType] = [str(job.id), Text(job.kind, "cyan"), Text(job.title)]
-        cells += [job.worker or "starting"] if wide else []
+        cells += [job.worker or "no slot yet"] if wide else []
         table.add_row(*cells, f"{job.attempts}/{job.retries + 1}", ran, _progress(job))
     if n < len(now.running):
         table.add_row("", f"and {len(now.running) - n:,} more")
