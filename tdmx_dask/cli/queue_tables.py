@@ -47,10 +47,11 @@ class Pace:
     Parameters
     ----------
     lately : that ended in the minute before the first look
+    seconds : since the first of them began, a minute at most
     """
 
-    def __init__(self, lately: int) -> None:
-        self._lately = lately
+    def __init__(self, lately: int, seconds: float) -> None:
+        self._lately, self._seconds = lately, min(max(seconds, 0.0), _WINDOW)
         self._seen: deque[tuple[float, int]] = deque()
 
     def see(self, ended: int) -> None:
@@ -60,7 +61,7 @@ class Pace:
             self._seen.clear()
             self._lately = 0
         if not self._seen:
-            self._seen.append((now - _WINDOW, ended - self._lately))
+            self._seen.append((now - self._seconds, ended - self._lately))
         if ended != self._seen[-1][1] or len(self._seen) == 1:
             self._seen.append((now, ended))
         while len(self._seen) > 2 and self._seen[1][0] < now - _WINDOW:

@@ -57,7 +57,8 @@ def watch(folder: Path | None, once: bool, until_done: bool) -> None:
 
     screen = open_screen()
     with reading(folder) as ledger, signals() as heard:
-        pace = Pace(ledger.ended_since(time.time() - _MINUTE))
+        lately, since = ledger.ended_since(time.time() - _MINUTE)
+        pace = Pace(lately, time.time() - since)
         if once:
             now = ledger.overview(_SHOWN)
             pace.see(now.ended)

@@ -315,8 +315,8 @@ class Ledger:
         with self._database.reading() as db:
             return overview(db, self.clock, lease=self._lease, shown=shown)
 
-    def ended_since(self, at: float) -> int:
-        """Jobs that ended after a time, s since 1970."""
+    def ended_since(self, at: float) -> tuple[int, float]:
+        """Jobs that ended after a time, and when the first of them began, s since 1970."""
         with self._database.reading() as db:
             return ended_since(db, at)
 

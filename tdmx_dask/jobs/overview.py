@@ -156,9 +156,10 @@ def _of_priority(
     return found
 
 
-def ended_since(db: sqlite3.Connection, at: float) -> int:
-    """Jobs that ended after a time (s since 1970): looks at every job."""
+def ended_since(db: sqlite3.Connection, at: float) -> tuple[int, float]:
+    """Jobs that ended after a time, and when the first of them began (both s since 1970; `at` at the earliest): looks at every job."""
     states = ", ".join(f"'{state}'" for state in sorted(ENDED))
-    return int(
-        db.execute(f"SELECT count(*) FROM jobs WHERE state IN ({states}) AND ended > ?", (at,)).fetchone()[0]
-    )
+    n, began = db.execute(
+        f"SELECT count(*), min(started) FROM jobs WHERE state IN ({states}) AND ended > ?", (at,)
+    ).fetchone()
+    return int(n), at if began is None else max(at, float(began))
