@@ -110,15 +110,18 @@ def workers(db: sqlite3.Connection, clock: Clock, lease: float) -> tuple[Worker,
 
 def upcoming(db: sqlite3.Connection, n: int) -> list[int]:
     """Ids of at most `n` jobs that run next, in the order of `claims.next_job`, were they to cost what is estimated."""
-    overdue = db.execute(
-        f"SELECT id FROM jobs INDEXED BY jobs_due WHERE {READY} AND due <= (SELECT seconds FROM served) ORDER BY due, id LIMIT ?",
+    share: dict[str, float] = {}
+    served: dict[str, float] = {}
+    for name, used, part in db.execute("SELECT name, used_s, share FROM groups WHERE waiting > 0"):
+        share[name], served[name] = part, used / part
+    found = []
+    for job, name, cost in db.execute(
+        f"SELECT id, grp, cost FROM jobs INDEXED BY jobs_due WHERE {READY} AND due <= (SELECT seconds FROM served) "
+        "ORDER BY due, id LIMIT ?",
         (n,),
-    )
-    found = [int(job) for (job,) in overdue]
-    used: dict[str, tuple[float, float]] = {
-        name: (used, share)
-        for name, used, share in db.execute("SELECT name, used_s, share FROM groups WHERE waiting > 0")
-    }
+    ):
+        found.append(int(job))
+        served[name] += cost / share[name]
     above: int | None = None
     while len(found) < n:
         limit = "" if above is None else f" AND priority < {above:d}"
@@ -127,32 +130,38 @@ def upcoming(db: sqlite3.Connection, n: int) -> list[int]:
         ).fetchone()[0]
         if above is None:
             break
-        found += _of_priority(db, above, used, n - len(found), set(found))
+        found += _of_priority(db, above, served, share, n=n - len(found), left_out=set(found))
     return found
 
 
 def _of_priority(
-    db: sqlite3.Connection, priority: int, used: dict[str, tuple[float, float]], n: int, left_out: set[int]
+    db: sqlite3.Connection,
+    priority: int,
+    served: dict[str, float],
+    share: Mapping[str, float],
+    *,
+    n: int,
+    left_out: set[int],
 ) -> list[int]:
-    """The next of one priority: each time the longest of the group that was served least."""
+    """The next of one priority: each time the longest of the group that was served least, which `served` then counts."""
     waiting = {
         name: db.execute(
             f"SELECT id, cost FROM jobs INDEXED BY jobs_order WHERE {READY} AND priority = ? AND grp = ? ORDER BY cost DESC, id LIMIT ?",
             (priority, name, n + len(left_out)),
         ).fetchall()
-        for name in used
+        for name in served
     }
-    order = [(used[name][0] / used[name][1], name) for name in waiting if waiting[name]]
+    order = [(served[name], name) for name in waiting if waiting[name]]
     heapq.heapify(order)
     found: list[int] = []
     while order and len(found) < n:
-        served, name = heapq.heappop(order)
+        _, name = heapq.heappop(order)
         job, cost = waiting[name].pop(0)
         if job not in left_out:
             found.append(job)
-            served += cost / used[name][1]
+            served[name] += cost / share[name]
         if waiting[name]:
-            heapq.heappush(order, (served, name))
+            heapq.heappush(order, (served[name], name))
     return found
 
 
