@@ -27,8 +27,6 @@ from tdmx_dask.cli.worker import resume
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import RenderableType
-
     from tdmx_dask.jobs.ledger import Ledger
     from tdmx_dask.jobs.records import Job
     from tdmx_dask.jobs.state import State
@@ -84,6 +82,10 @@ def list_(
     _print_list(found, total, filtered=bool(states or kind or group))
 
 
+_WIDE = 110
+"""Columns from which groups and waits are listed, too."""
+
+
 def _print_list(found: Sequence[Job], total: int, *, filtered: bool) -> None:
     from rich import box
     from rich.table import Table
@@ -96,29 +98,26 @@ def _print_list(found: Sequence[Job], total: int, *, filtered: bool) -> None:
     if not found:
         screen.print(f"none of {total:,} jobs is of that kind" if filtered and total else "there are no jobs")
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for head in ("id", "type", "what", "group", "state"):
-        number = head == "id"
-        table.add_column(
-            head,
-            justify="right" if number else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=1 if head == "what" else None,
-        )
-    for head in ("prio", "tries", "waited", "ran"):
-        table.add_column(head, justify="right", no_wrap=True)
-    table.expand = screen.is_terminal
+    wide = screen.width >= _WIDE
+    rows: list[list[str | Text]] = []
     for job in found:
-        cells: list[RenderableType] = [
-            str(job.id),
-            job.kind,
-            job.title,
-            job.group,
-            Text(job.state, STYLES[job.state]),
-            str(job.priority),
-        ]
-        table.add_row(*cells, str(job.attempts or ""), seconds(job.wait_s), seconds(job.run_s))
+        state = Text(job.state, STYLES[job.state])
+        more = ([job.group], [seconds(job.wait_s)]) if wide else ([], [])
+        first: list[str | Text] = [str(job.id), job.kind, job.title, *more[0]]
+        last = [*more[1], seconds(job.run_s)]
+        rows.append([*first, state, str(job.priority), str(job.attempts or ""), *last])
+    group, waited = (["group"], ["waited"]) if wide else ([], [])
+    heads = ["id", "type", "what", *group, "state", "prio", "tries", *waited, "ran"]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for number, head in enumerate(heads):
+        least = None if head == "what" else max(len(str(row[number])) for row in rows)
+        right = head in ("id", "prio", "tries", "waited", "ran")
+        table.add_column(
+            head, justify="right" if right else "left", no_wrap=True, overflow="ellipsis",
+            min_width=None if least is None else max(least, len(head)),
+        )  # fmt: skip
+    for row in rows:
+        table.add_row(*row)
     screen.print(table)
     if not filtered and len(found) < total:
         screen.print(f"\nthe latest {len(found):,} of {total:,} jobs; --limit shows more")
@@ -181,7 +180,9 @@ def clear(folder: Path | None, as_json: bool, states: tuple[State, ...], yes: bo
         n = sum(ledger.count()[state] for state in chosen)
         if n and not yes:
             try:
-                sure = click.confirm(f"Remove {n:,} jobs of {ledger.folder} with their results?", err=True)
+                sure = click.confirm(
+                    f"Remove {n:,} job{'s' * (n > 1)} of {ledger.folder}, with results and logs?", err=True
+                )
             except click.Abort:
                 sure = False
             if not sure:

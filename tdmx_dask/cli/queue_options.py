@@ -78,7 +78,8 @@ def reading(given: Path | None) -> Iterator[Ledger]:
     from tdmx_dask.jobs.ledger import Ledger
 
     folder = folder_of(given)
-    if not (folder / FILE).is_file():
+    file = folder / FILE
+    if not (file.is_file() and file.stat().st_size):
         rule = "there is no queue in this folder" if folder.is_dir() else "there is no such folder"
         raise InputError(
             "--folder", folder, rule, "`tdmx queue submit` begins one; or say where yours is with --folder."

@@ -69,7 +69,7 @@ def submit(
     from tdmx_dask.api.queue import JobQueue
     from tdmx_dask.cli.worker import find_modules_here
 
-    jobs = _asked(type_, spec, given)
+    jobs = [_with_draws(job) for job in _asked(type_, spec, given)]
     find_modules_here()
     with JobQueue(max_workers=0, folder=folder) as queue:
         ids = queue.submit_batch(jobs)
@@ -129,6 +129,19 @@ def _several(
             _known(one["type"])
         found.append(one)
     return found
+
+
+def _with_draws(job: dict[str, Any]) -> dict[str, Any]:
+    """A job whose draws are a table's file: it is read now, as `tdmx pta` reads it."""
+    spec = job.get("spec")
+    draws = spec.get("draws") if isinstance(spec, Mapping) else None
+    if not isinstance(spec, Mapping) or not isinstance(draws, str):
+        return job
+    if Path(draws).suffix == ".zip" or not Path(draws).is_file():  # a store
+        return job
+    from tdmx_dask.store.importing import import_draws
+
+    return {**job, "spec": {**spec, "draws": import_draws(draws)}}
 
 
 def _known(type_: object) -> None:

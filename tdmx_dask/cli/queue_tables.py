@@ -35,7 +35,7 @@ _LEAST = 3
 """Jobs that must have ended before a pace is said."""
 
 _WIDE = 100
-"""Columns from which on there is room for where a job runs."""
+"""Columns from which on there is room for where a job runs, and for its group."""
 
 _FIXED = 5
 """Lines of a frame beside its jobs."""
@@ -103,7 +103,7 @@ def frame(
     if now.running:
         parts += [Text(), _running(now, n_running, wide=wide)]
     if n_next:
-        parts += [Text(), _next(now, n_next)]
+        parts += [Text(), _next(now, n_next, wide=wide)]
     if n_failed:
         parts += [Text(), Text("latest failures", style="bold")]
         parts += [_failure(job) for job in now.failed[:n_failed]]
@@ -209,12 +209,15 @@ def _progress(job: Job) -> RenderableType:
     return row
 
 
-def _next(now: Overview, n: int) -> RenderableType:
-    table = _jobs_table("id", "next", "what", "group", "prio", "expected")
+def _next(now: Overview, n: int, *, wide: bool) -> RenderableType:
+    heads = ["id", "next", "what", "group", "prio", "expected"]
+    if not wide:
+        heads.remove("group")
+    table = _jobs_table(*heads)
     for job in now.upcoming[:n]:
-        table.add_row(
-            str(job.id), job.kind, Text(job.title), job.group, str(job.priority), f"~{seconds(job.cost)}"
-        )
+        cells: list[RenderableType] = [str(job.id), job.kind, Text(job.title)]
+        cells += [job.group] if wide else []
+        table.add_row(*cells, str(job.priority), f"~{seconds(job.cost)}")
     return table
 
 

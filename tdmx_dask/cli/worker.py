@@ -93,10 +93,12 @@ def worker(folder: Path | None, until_done: bool, drain: bool, quiet: bool, **op
         with reading(queue.folder) as ledger:
             done = (lambda: _pending(ledger) == 0) if until_done else (lambda: False)
             _work(queue, heard, done, drain=drain)
-        if heard.count and queue.busy and not quiet:
-            _say(f"gives back {queue.busy} jobs")
+        left = queue.busy
+        if left and not quiet:
+            _say(f"gives back {left} jobs")
     if heard.last == signal.SIGINT:
-        raise KeyboardInterrupt("interrupted; what ran here is back in the queue")
+        what = "what ran here is back in the queue" if left else "nothing ran here any more"
+        raise KeyboardInterrupt(f"interrupted; {what}")
 
 
 @click.command(
