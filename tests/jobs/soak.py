@@ -46,6 +46,7 @@ class Figures:
     child_kills: int = 0
     completed: int = 0
     cached: int = 0
+    followed: int = 0
     failed: int = 0
     cancelled: int = 0
     attempts: int = 0

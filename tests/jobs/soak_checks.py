@@ -41,6 +41,9 @@ def check(soak: Soak, shm: set[str]) -> None:
             f"job {job} {plan.kind} {plan.spec} {each}; log {log}" for each in _wrong(soak, plan, row, log)
         ]
     assert not problems, f"{len(problems)} jobs are not right:\n" + "\n".join(problems[:10])
+    soak.figures.followed = sum(
+        "is equal to it, and has the answer" in line for log in logs.values() for line in log
+    )
     _once(soak, planned, rows)
     _accounts(soak, rows)
     _files(soak, rows)

@@ -15,6 +15,9 @@ TIMEOUT = 0.3
 RETRIES = 8
 """Of ordinary jobs: a job whose worker is killed at each of so many attempts in a row is not expected."""
 
+LONG = 0.03
+"""s; a job that takes less has mostly ended when an equal one is claimed."""
+
 DISTANCE = 60
 """A job needs one that was planned so much earlier, so that it is in the queue by then."""
 
@@ -58,6 +61,9 @@ def share(who: str, n: int, seed: int, log: str) -> list[Planned]:
         if what == "equal" and earlier:
             like = jobs[random_.choice(earlier + list(_last(jobs)))]
             jobs.append(Planned(like.kind, like.spec, options, _DONE, like.key, like.result))
+        elif what == "twin" and (slow := _slow_before(jobs)) is not None:
+            like = jobs[slow]  # in the same group and of the same priority: it is claimed while that one runs
+            jobs.append(Planned(like.kind, like.spec, like.options, _DONE, like.key, like.result))
         elif what in ("needs", "fails with") and earlier:
             needs = tuple(sorted(random_.sample(earlier, min(2, len(earlier)))))
             if what == "fails with":
@@ -72,7 +78,7 @@ def share(who: str, n: int, seed: int, log: str) -> list[Planned]:
 def _kinds(n: int, random_: random.Random) -> list[str]:
     shares = {
         "wrong": 0.05, "late": 0.02, "cancelled": 0.01, "large": 0.06, "allocate": 0.04, "batch": 0.03, "broken batch": 0.01,
-        "equal": 0.1, "needs": 0.1, "fails with": 0.01, "slow": 0.1,
+        "equal": 0.06, "twin": 0.05, "needs": 0.1, "fails with": 0.01, "slow": 0.1,
     }  # fmt: skip
     kinds = [what for what, part in shares.items() for _ in range(math.ceil(part * n))]
     kinds += ["quick"] * (n - len(kinds))
@@ -88,13 +94,19 @@ def _last(jobs: list[Planned]) -> list[int]:
     return [i for i in range(max(0, len(jobs) - 5), len(jobs)) if jobs[i].succeeds]
 
 
+def _slow_before(jobs: list[Planned]) -> int | None:
+    """The latest job that runs for long enough to be met by an equal one."""
+    slow = (i for i in reversed(range(len(jobs))) if jobs[i].spec.get("seconds", 0.0) >= LONG)
+    return next(slow, None)
+
+
 def _quick(key: int, log: str, random_: random.Random, options: dict[str, Any]) -> Planned:
     spec = {"log": log, "key": key, "seconds": random_.choice([0.0, 0.0, 0.002, 0.005])}
     return Planned("quick", spec, options, _DONE, key, key * key + 1)
 
 
 def _slow(key: int, log: str, random_: random.Random, options: dict[str, Any]) -> Planned:
-    spec = {"log": log, "key": key, "seconds": round(random_.uniform(0.03, 0.2), 3)}
+    spec = {"log": log, "key": key, "seconds": round(random_.uniform(LONG, 0.2), 3)}
     return Planned("quick", spec, options, _DONE, key, key * key + 1)
 
 
