@@ -221,6 +221,22 @@ def test_cancel__is_charged_what_it_ran(ledger: Ledger, clock: HandClock) -> Non
     assert ledger.job(job).run_s == 40.0
 
 
+def test_answer_of_an_equal_job__what_ran_in_vain_stays_counted(ledger: Ledger) -> None:
+    first = add_one(ledger, digest="d" * 64)
+    ledger.turn("me", n=1)
+    ledger.turn("me", [Settled(first, 1, "retry", error="x", seconds=3.0, delay=100.0)])
+    leader = add_one(ledger, digest="d" * 64)
+    ledger.turn("me", n=1)
+    rows(ledger, "UPDATE jobs SET hold = NULL WHERE id = ?", first)
+    assert not ledger.turn("me", n=1).claims
+    assert ledger.job(first).state == "waiting"
+    ledger.turn("me", [done(ledger, leader, 1)])
+    assert (ledger.job(first).state, ledger.job(first).run_s) == ("cached", 3.0)
+    assert rows(ledger, "SELECT seconds FROM served") == [
+        (ledger.job(first).run_s + (ledger.job(leader).run_s or 0.0),)
+    ]
+
+
 def test_chain__of_thousands_ends_without_recursion(ledger: Ledger) -> None:
     n = 3000
     for how in ("cancel", "fail"):
