@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,12 @@ def until(holds: Callable[[], bool], seconds: float = 20) -> None:
 def children_of(pid: int) -> list[psutil.Process]:
     """Processes that sample: below the one that forks them."""
     found = psutil.Process(pid).children(recursive=True)
-    return [each for each in found if each.ppid() != pid and each.status() != psutil.STATUS_ZOMBIE]
+    alive = []
+    for each in found:
+        with suppress(psutil.NoSuchProcess):  # it may end while it is looked at
+            if each.ppid() != pid and each.status() != psutil.STATUS_ZOMBIE:
+                alive.append(each)
+    return alive
 
 
 def draws(fit: Fit) -> np.ndarray:
