@@ -16,7 +16,10 @@ import sqlite3
 __all__ = ["PATIENCE", "Estimate", "K", "charge", "due", "estimate", "learn", "queued", "unqueued"]
 
 K = 4.0
-"""A job waits at most about `K` times its fair share (`tests/jobs/test_order.py` simulates it)."""
+"""A job is overdue after `K` times its fair share, and not before `PATIENCE`.
+
+It then waits for the work that became overdue before it and for what runs; `tests/jobs/test_order.py` derives the bound, and simulates it.
+"""
 
 PATIENCE = 600.0
 """Seconds of service after which, at the earliest, a job is overdue: among few short jobs priorities hold strictly."""
