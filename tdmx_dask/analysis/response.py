@@ -15,6 +15,7 @@ from tdmx_dask.domain.mic import MICDistribution, match_mic
 from tdmx_dask.errors import InputError
 from tdmx_dask.kernels import intervals
 from tdmx_dask.kernels.ess import ess_mean
+from tdmx_dask.kernels.weighted import weighted_sum
 
 __all__ = ["cfr_of"]
 
@@ -55,11 +56,11 @@ def cfr_of(pta: xr.Dataset, distributions: Sequence[MICDistribution], level: flo
         for name in ("cfr", "lower", "upper", "mcse")
     }
     attained = everywhere[asked]  # (pair, target, mic)
-    found["cfr"][asked] = attained @ weights.T
     by_draw = _by_draw(pta, asked)
     for i, weight in enumerate(weights):
+        cfr = weighted_sum(np.moveaxis(attained, -1, 0), weight)
         lower, upper, mcse = _interval(pta, attained, by_draw, weight, kind, level)
-        for name, values in (("lower", lower), ("upper", upper), ("mcse", mcse)):
+        for name, values in (("cfr", cfr), ("lower", lower), ("upper", upper), ("mcse", mcse)):
             cell: Any = (*asked, slice(None), i)
             found[name][cell] = values
     about = {
@@ -131,17 +132,18 @@ def _interval(
         counts = np.moveaxis(by_draw.reshape(*by_draw.shape[:3], -1), -1, 0)  # (draw, pair, target, mic)
         found = intervals.credible_weighted(counts, weight, n_subjects, level)
         return found.lower, found.upper, intervals.two_level_mcse_weighted(counts, weight, n_subjects)
-    mean = attained @ weight
+    by_mic = np.moveaxis(attained, -1, 0)
+    mean = weighted_sum(by_mic, weight)
     if by_draw is None:
         # independent profiles: a profile's response is the weight of all MICs up to its critical one, nested indicators,
         # so its second moment is Σ_i w_i (w_i + 2 Σ_{j<i} w_j) PTA_i
-        second = attained @ (weight * (weight + 2 * (np.cumsum(weight) - weight)))
+        second = weighted_sum(by_mic, weight * (weight + 2 * (np.cumsum(weight) - weight)))
         mcse = np.sqrt(np.maximum(second - mean * mean, 0.0) / n_draws)
         size: float | Floats = float(n_draws)
     else:
-        per_draw = np.einsum("ptmcd,m->cdpt", by_draw, weight / n_subjects, optimize=True)
-        size = ess_mean(per_draw)
-        mcse = per_draw.std(axis=(0, 1)) / np.sqrt(size)
+        summed = weighted_sum(np.moveaxis(by_draw, 2, 0), weight / n_subjects)  # (pair, target, chain, draw)
+        size = ess_mean(np.moveaxis(summed, (2, 3), (0, 1)))
+        mcse = summed.reshape(*cells, -1).std(axis=-1) / np.sqrt(size)
     lower, upper = intervals.wilson_mcse(mean, mcse, level, n_max=np.asarray(size) * n_subjects)
     return lower, upper, mcse
 

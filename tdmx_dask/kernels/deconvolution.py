@@ -9,6 +9,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from tdmx_dask.kernels.weighted import weighted_sum
+
 __all__ = ["posterior_bounds", "probit_normal"]
 
 Array = NDArray[np.float64]
@@ -124,7 +126,7 @@ def probit_normal(mean: Array, variance: Array) -> tuple[Array, Array]:
     low, high = np.zeros_like(theta), np.full_like(theta, 0.5 * math.pi)
     for _ in range(_STEPS):  # Newton, with bisection where it would leave the bracket
         angle = np.multiply.outer(nodes, theta)
-        error = theta * (weights @ np.exp(-square / (1 + np.sin(angle)))) - target
+        error = theta * weighted_sum(np.exp(-square / (1 + np.sin(angle))), weights) - target
         low, high = np.where(error < 0, theta, low), np.where(error < 0, high, theta)
         step = theta - error * np.exp(square / (1 + np.sin(theta)))
         theta = np.where((step >= low) & (step <= high), step, 0.5 * (low + high))

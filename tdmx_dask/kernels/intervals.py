@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tdmx_dask.errors import InputError
 from tdmx_dask.kernels.deconvolution import posterior_bounds
+from tdmx_dask.kernels.weighted import weighted_sum
 
 __all__ = [
     "Credible",
@@ -255,7 +256,7 @@ def _blocks(counts: NDArray[Any], weight: Array, n_subjects: int) -> Iterator[tu
     """Per-draw estimates and the unbiased variances of their noise, (cell, draw), some cells at a time.
 
     A subject's response is r = sum_k w_k I_k, with nested indicators (I_j I_k = I_k for MIC j <= k), so that
-    r**2 = sum_k w_k (w_k + 2 sum_(j<k) w_j) I_k: both of its moments are dot products of the counts.
+    r**2 = sum_k w_k (w_k + 2 sum_(j<k) w_j) I_k: both of its moments are weighted sums of the counts.
     """
     n_draws, n_mic = counts.shape[0], counts.shape[-1]
     flat = counts.reshape(n_draws, -1, n_mic)
@@ -263,9 +264,9 @@ def _blocks(counts: NDArray[Any], weight: Array, n_subjects: int) -> Iterator[tu
     second = first * (weight + 2 * (np.cumsum(weight) - weight))
     width = max(1, _BLOCK // max(1, n_draws * n_mic))
     for start in range(0, flat.shape[1], width):
-        part = np.ascontiguousarray(flat[:, start : start + width].transpose(1, 0, 2), dtype=np.float64)
-        x = part @ first
-        yield x, (part @ second - x * x) / max(1, n_subjects - 1)
+        part = flat[:, start : start + width].transpose(2, 1, 0)
+        x = weighted_sum(part, first)
+        yield x, (weighted_sum(part, second) - x * x) / max(1, n_subjects - 1)
 
 
 def _credible(counts: NDArray[Any], weight: Array, n_subjects: int, level: float) -> Credible:
@@ -274,7 +275,7 @@ def _credible(counts: NDArray[Any], weight: Array, n_subjects: int, level: float
     if reason:
         empty = np.full(cells, np.nan)
         return Credible(empty, empty.copy(), reason)
-    total = float(weight.sum())  # no CFR is larger: some isolates may lie above the last MIC
+    total = math.fsum(weight)  # no CFR is larger: some isolates may lie above the last MIC
     share = weight / total if total > 0 else weight
     bounds = [
         posterior_bounds(x, noise, n_subjects, level) for x, noise in _blocks(counts, share, n_subjects)
