@@ -31,8 +31,8 @@ from tdmx_dask.fitting.csv_output import CutShortError, GrowingCsv, Output, read
 from tdmx_dask.fitting.engine import ChildKilled, Emit, InitialisationFailed
 from tdmx_dask.fitting.executable import Executable, environment, known_executable
 from tdmx_dask.fitting.progress import Progress
-from tdmx_dask.fitting.scratch import scratch_folder, sweep
 from tdmx_dask.fitting.task import ChainResult, ChainTask
+from tdmx_dask.store.scratch import scratch_folder, sweep
 
 __all__ = ["CmdStanEngine"]
 

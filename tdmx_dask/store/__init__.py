@@ -11,6 +11,7 @@ This floor imports ``domain``, ``kernels`` and ``errors`` only, and no Dask of i
 - ``checkpoint``: the counts of a streamed run, so that it can go on after a stop
 - ``value``, ``labelled``, ``nesting``, ``address``: what jobs take and return as bytes, without pickle; addresses of plain values
 - ``cache``, ``cache_entry``: answers kept by their address, in memory and in a folder
+- ``scratch``: folders of one process, which the next removes where this one was killed
 
 The functions below are imported when they are first asked for.
 """

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from tdmx_dask.errors import FitCancelled, FitError
-from tdmx_dask.fitting import scratch
 from tdmx_dask.fitting.children import run_batch
 from tdmx_dask.fitting.cmdstan_engine import CmdStanEngine
 from tdmx_dask.fitting.engine import ChildKilled, InitialisationFailed
 from tdmx_dask.fitting.task import Batch, Sampling, Start
+from tdmx_dask.store import scratch
 from tests.fitting.prophet_case import EXECUTABLE, prophet_data, prophet_task, script
 
 
@@ -79,12 +79,12 @@ def test_killed_executable__says_so(tmp_path):
 
 def test_swept__what_a_killed_run_left(tmp_path):
     place = tmp_path / "scratch"
-    left = place / f"tdmx-stan-{os.getuid()}-left"
-    for folder in (left, place / f"tdmx-stan-{os.getuid()}-held"):
+    left = place / f"tdmx-{os.getuid()}-left"
+    for folder in (left, place / f"tdmx-{os.getuid()}-held"):
         folder.mkdir(mode=0o700)
         (folder / "running").touch()
         os.utime(folder, (time.time() - 60,) * 2)
-    with (place / f"tdmx-stan-{os.getuid()}-held" / "running").open("w") as held:
+    with (place / f"tdmx-{os.getuid()}-held" / "running").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert scratch.sweep() == 1
         assert not left.exists()

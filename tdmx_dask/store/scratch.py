@@ -1,4 +1,4 @@
-"""A folder of one run, for nobody else to read; removed when the run ends, or by the next run where this one was killed."""
+"""A folder of one process, for nobody else to read; removed when it ends, or by the next one that starts where it was killed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _YOUNG = 10.0
 
 
 def _prefix() -> str:
-    return f"tdmx-stan-{os.getuid()}-"
+    return f"tdmx-{os.getuid()}-"
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def sweep() -> int:
-    """Remove folders of runs of this user that were killed; return how many.
+    """Remove folders of processes of this user that were killed; return how many.
 
     A folder whose lock is held, or that is younger than 10 s, is in use.
     """
