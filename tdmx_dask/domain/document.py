@@ -140,6 +140,8 @@ def parse_value(text: str, *, file: str = "text") -> object:
             builder.take(event)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if "maximum nesting depth" in str(error.problem):  # libyaml reads ahead, and has a limit of its own
+            raise builder.too_deep(mark.line + 1 if mark else 0) from None
         what = " ".join(str(part) for part in (error.context, error.problem) if part)
         raise builder.error(
             mark.line + 1 if mark else 0, f"this is not YAML ({what})", "Check the indentation."
@@ -213,7 +215,11 @@ class _Builder:
 
     def _check_depth(self, depth: int, line: int) -> None:
         if depth > MAX_DEPTH:
-            raise self.error(line, f"values nest at most {MAX_DEPTH} deep", "Flatten them.")
+            raise self.too_deep(line)
+
+    def too_deep(self, line: int) -> SchemaError:
+        """The error of values that nest too deep."""
+        return self.error(line, f"values nest at most {MAX_DEPTH} deep", "Flatten them.")
 
     def _scalar(self, event: yaml.ScalarEvent, line: int) -> None:
         self._count(1, line)
