@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from tdmx_dask.errors import JobError, StoreError
+from tdmx_dask.errors import ClusterError, JobError, StoreError
 from tdmx_dask.jobs.claims import Claim
 from tdmx_dask.jobs.clock import identity
 from tdmx_dask.jobs.display import seconds as duration
@@ -46,6 +46,7 @@ MORE_MEMORY = 1.5
 FIRST_MB = 1000.0
 """… where nothing was known of its need."""
 
+_GONE = "the cluster is gone"
 _NOTHING = Turn((), (), None)
 
 
@@ -186,6 +187,10 @@ class Dispatcher:
         if self._sync and self._running:
             self._sync = False
             await self._drop_lost()
+        if self.broken:
+            self._slots.refuse(
+                ClusterError("on", "gone", _GONE, "Open the queue again with another cluster.")
+            )
         n, urgent, above = self._room() if self._look else (0, 0, 0)
         outcomes, self._outcomes = self._outcomes, []
         notes, self._notes = self._notes, []
@@ -325,7 +330,7 @@ class Dispatcher:
         """What becomes of a claim that failed."""
         if self.broken:
             return Settled(
-                claim.job, claim.number, "lose", note="given back: the cluster is gone", seconds=place.seconds
+                claim.job, claim.number, "lose", note=f"given back: {_GONE}", seconds=place.seconds
             )
         text = str(error) or type(error).__name__
         message = json.dumps(error_message(error))

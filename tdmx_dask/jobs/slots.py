@@ -54,7 +54,7 @@ class Slots:
         try:
             await permit
         except asyncio.CancelledError:
-            if permit.done() and not permit.cancelled():
+            if permit.done() and not permit.cancelled() and permit.exception() is None:
                 self.release()
             raise
 
@@ -71,6 +71,13 @@ class Slots:
             if not chosen[2].done():
                 self._held += 1
                 chosen[2].set_result(None)
+
+    def refuse(self, error: Exception) -> None:
+        """Raise an error in all who wait: there will be no permits any more."""
+        waiting, self._waiting = self._waiting, []
+        for _, _, permit in waiting:
+            if not permit.done():
+                permit.set_exception(error)
 
 
 class JobPlace:
