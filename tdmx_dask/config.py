@@ -14,9 +14,7 @@ from typing import Any
 
 from tdmx_dask.errors import ConfigError
 
-__all__ = ["Settings", "settings", "shipped_config"]
-
-_PROFILE = {"n-workers", "threads-per-worker", "memory-limit", "processes", "dashboard-port"}
+__all__ = ["Settings", "settings", "shipped_config", "underscored"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,8 @@ class Settings:
     queue_folder, cache_folder : folders of the queue of jobs and of answers that are kept, as `fits_library`
     cache_max_bytes : of the answers on the disk
     cache_max_age : s after which an answer is worth nothing
-    clusters : profile -> arguments of the function that starts it
+    pools_folder : what is known of clusters that run on, below the home folder or absolute
+    clusters : profile -> kind and options, as written; `tdmx.cluster` checks the one that it starts
     """
 
     seed: int
@@ -42,6 +41,7 @@ class Settings:
     cache_folder: str
     cache_max_bytes: int
     cache_max_age: float
+    pools_folder: str
     clusters: Mapping[str, Mapping[str, Any]]
 
 
@@ -83,10 +83,6 @@ def _checked(merged: Mapping[str, Any]) -> Settings:
             raise ConfigError(
                 f"tdmx.{key}", value, "a level is a fraction, 0 < level < 1", "For example 0.95."
             )
-    clusters = {}
-    for name, profile in merged["clusters"].items():
-        _known(f"tdmx.clusters.{name}", profile, _PROFILE)
-        clusters[name] = {key.replace("-", "_"): value for key, value in profile.items()}
     return Settings(
         seed=seed,
         interval_level=merged["interval-level"],
@@ -96,8 +92,44 @@ def _checked(merged: Mapping[str, Any]) -> Settings:
         cache_folder=_folder("cache-folder", merged["cache-folder"]),
         cache_max_bytes=_bytes("cache-max-bytes", merged["cache-max-bytes"]),
         cache_max_age=_seconds("cache-max-age", merged["cache-max-age"]),
-        clusters=clusters,
+        pools_folder=_folder("pools-folder", merged["pools-folder"]),
+        clusters=_profiles(merged["clusters"]),
     )
+
+
+def _profiles(given: Any) -> dict[str, dict[str, Any]]:
+    """Profiles as shipped, with what a site or user says; one of their own inherits from that of its kind."""
+    if not isinstance(given, Mapping):
+        raise ConfigError("tdmx.clusters", given, "a mapping of profiles is needed", "See config/tdmx.yaml.")
+    profiles = {name: dict(shipped) for name, shipped in _shipped_profiles().items()}
+    for name, said in given.items():
+        if not isinstance(said, Mapping):
+            raise ConfigError(
+                f"tdmx.clusters.{name}", said, "a mapping of options is needed", "See config/clusters."
+            )
+        if str(name) in profiles:
+            profiles[str(name)].update(underscored(said))
+    for name, said in given.items():
+        if str(name) not in profiles:
+            options = underscored(said)
+            profiles[str(name)] = {**profiles.get(str(options.get("kind")), {}), **options}
+    return profiles
+
+
+def underscored(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with the names of options as Python writes them."""
+    return {str(key).replace("-", "_"): value for key, value in given.items()}
+
+
+@functools.cache
+def _shipped_profiles() -> dict[str, dict[str, Any]]:
+    import yaml
+
+    profiles = {}
+    for path in sorted((shipped_config() / "clusters").glob("*.yaml")):
+        with path.open(encoding="utf-8") as file:
+            profiles[path.stem] = underscored(yaml.safe_load(file))
+    return profiles
 
 
 def _folder(name: str, given: Any) -> str:

@@ -20,7 +20,17 @@ def test_settings__defaults() -> None:
     assert (found.seed, found.interval_level, found.breakpoint_level) == (0, 0.95, 0.9)
     assert (found.queue_folder, found.cache_folder) == ("queue", "cache/job_results")
     assert (found.cache_max_bytes, found.cache_max_age) == (2**30, 30 * 86400)
-    assert set(found.clusters) >= {"local", "notebook"}
+    assert set(found.clusters) >= {
+        "local",
+        "notebook",
+        "slurm",
+        "pbs",
+        "sge",
+        "lsf",
+        "htcondor",
+        "batch",
+        "kubernetes",
+    }
 
 
 def test_settings__dask_configuration_wins_and_reaches_the_verbs() -> None:
@@ -71,7 +81,8 @@ def test_settings__sizes_and_times_as_dask_reads_them(key: str, given: object, e
             ({"tdmx.cache-max-age": given}, rf"tdmx\.cache-max-age={given}: it is a length of time, > 0 s")
             for given in (0, -1, "-1 d", "long", "", False, None, float("nan"))
         ),
-        ({"tdmx.clusters.local.workers": 2}, r"tdmx\.clusters\.local\.workers=2: there is no such setting"),
+        ({"tdmx.clusters": [1]}, r"tdmx\.clusters=\[1\]: a mapping of profiles"),
+        ({"tdmx.pools-folder": ""}, r"tdmx\.pools-folder=: it is the path of a folder"),
         ({"tdmx.clusters.local": 2}, r"tdmx\.clusters\.local=2: a mapping"),
     ],
 )
