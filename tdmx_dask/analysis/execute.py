@@ -18,7 +18,7 @@ from tdmx_dask.analysis.tally import Tally
 from tdmx_dask.kernels.counts import ROWS, THREAD_ROWS
 from tdmx_dask.kernels.random import BLOCK
 
-__all__ = ["TASKS", "TASK_NAMES", "cut", "delayed_blocks", "measure", "run_direct", "run_threads"]
+__all__ = ["TASKS", "TASK_NAMES", "cut", "delayed_blocks", "measure", "n_tasks", "run_direct", "run_threads"]
 
 Mode = Literal["direct", "threads", "distributed"]
 Kind = Literal["count", "critical"]
@@ -26,8 +26,11 @@ Kind = Literal["count", "critical"]
 SMALL_WORK = 0.2
 """s; less is not worth a scheduler."""
 
-TASK_SECONDS = 1.0
-"""Aim for the length of a task: a task costs Dask 1–2 ms on a cluster."""
+TASK_SECONDS = (0.05, 1.0, 5.0)
+"""Length of a task: at least, aimed at, and at most: a task costs Dask 1–3 ms on a cluster."""
+
+TASKS_A_SECOND = 200
+"""Aim for a cluster: what one scheduler passes on with ease. Above so many threads tasks are longer."""
 
 MOST_SECONDS = 2e-6
 """More than a critical MIC costs on one core, virtual patient included: below, nothing is measured."""
@@ -78,12 +81,11 @@ def measure(plan: Plan, inputs: Inputs) -> float:
 
 
 def cut(plan: Plan, seconds: float, n_workers: int, chunk_size: int | None) -> tuple[Block, ...]:
-    """Cut a plan into tasks of about a second, at least four a worker; `chunk_size` sets the draws of a task."""
-    n_tasks = max(4 * n_workers, round(seconds / TASK_SECONDS)) if n_workers else 1
+    """Cut a plan into tasks (see `n_tasks`); `chunk_size` sets the draws of a task."""
     if not n_workers:
         draws = min(plan.n_draws, chunk_size or DIRECT_DRAWS)
         return plan.blocks(draws, max(1, plan.n_subjects))
-    profiles = max(BLOCK, plan.n_profiles // n_tasks)
+    profiles = max(BLOCK, plan.n_profiles // n_tasks(seconds, n_workers))
     if chunk_size is not None:
         draws = chunk_size
     elif plan.n_subjects == 1:
@@ -91,6 +93,17 @@ def cut(plan: Plan, seconds: float, n_workers: int, chunk_size: int | None) -> t
     else:
         draws = BLOCK * max(1, min(profiles // (BLOCK * 8), -(-plan.n_draws // BLOCK)))
     return plan.blocks(draws, max(1, min(plan.n_subjects, profiles // min(draws, plan.n_draws))))
+
+
+def n_tasks(seconds: float, n_workers: int) -> int:
+    """Tasks for some work of one core, s, on some threads: about a second each, longer for very many threads, shorter where that gives a
+    thread fewer than sixteen, for a thread waits half a task for the others at the end; four a thread, if that is not too short.
+    """
+    least, aim, most = TASK_SECONDS
+    pace = n_workers / TASKS_A_SECOND
+    long, short = min(most, max(aim, pace)), max(aim / 4, pace)
+    wanted = max(4 * n_workers, round(seconds / long), min(16 * n_workers, round(seconds / short)))
+    return max(n_workers, min(wanted, round(seconds / least))) if seconds else 4 * n_workers
 
 
 def run_direct(

@@ -9,6 +9,9 @@ from typing import Any
 
 from distributed import Client
 
+from tdmx_dask.clusters.identity import workers
+from tdmx_dask.clusters.shape import Shape, published
+
 __all__ = ["Capacity", "CapacityWatch"]
 
 _FRESH = 1.0
@@ -23,11 +26,13 @@ class Capacity:
     threads : of each worker
     memory_mb : `MEM` of each worker, MB (10^6 bytes); None where it declares none
     cores : `CPU` of each worker; None where it declares none
+    coming : a worker to come; None where nobody said what it will be like
     """
 
     threads: tuple[int, ...]
     memory_mb: tuple[float | None, ...]
     cores: tuple[float | None, ...]
+    coming: Shape | None = None
 
     @property
     def n_workers(self) -> int:
@@ -35,19 +40,29 @@ class Capacity:
         return len(self.threads)
 
     @property
+    def all_threads(self) -> int:
+        """Threads of all workers, or of all that there can be, if those are more."""
+        coming = self.coming.threads * (self.coming.most or 0) if self.coming is not None else 0
+        return max(sum(self.threads), coming)
+
+    @property
     def declared(self) -> bool:
-        """Whether any worker declares its memory."""
+        """Whether any worker declares its memory, or those to come will."""
+        if not self.threads:
+            return self.coming is not None
         return any(memory is not None for memory in self.memory_mb)
 
     @property
     def ceiling_mb(self) -> float:
         """The most that one task may ask for, MB; 0 where none is declared."""
-        return max((memory for memory in self.memory_mb if memory is not None), default=0.0)
+        most = self.coming.memory_mb if self.coming is not None else 0.0
+        return max([most, *(memory for memory in self.memory_mb if memory is not None)])
 
     @property
     def most_cores(self) -> float:
         """The most cores that one task may ask for; 0 where none is declared."""
-        return max((cores for cores in self.cores if cores is not None), default=0.0)
+        most = float(self.coming.threads) if self.coming is not None else 0.0
+        return max([most, *(cores for cores in self.cores if cores is not None)])
 
     def slots(self, memory_mb: float) -> int:
         """Tasks of one thread and `memory_mb` that can run at once, at least 1."""
@@ -57,7 +72,13 @@ class Capacity:
                 held += min(threads, int(memory // memory_mb))
             elif not self.declared:
                 held += threads
-        return max(1, held)
+        return max(1, held, self._to_come(memory_mb))
+
+    def _to_come(self, memory_mb: float) -> int:
+        """The same of all workers that there can be: work that is not sent asks for none."""
+        if self.coming is None or self.coming.most is None:
+            return 0
+        return self.coming.most * min(self.coming.threads, int(self.coming.memory_mb // memory_mb))
 
 
 class CapacityWatch:
@@ -73,15 +94,16 @@ class CapacityWatch:
         """Capacity at the moment, at most a second old."""
         with self._lock:
             if time.monotonic() - self._asked >= _FRESH or not self._known.n_workers:
-                self._known = _read(self._client.scheduler_info(n_workers=-1)["workers"])
+                self._known = _read(workers(self._client), published(self._client))
                 self._asked = time.monotonic()
             return self._known
 
 
-def _read(workers: dict[str, dict[str, Any]]) -> Capacity:
-    found = list(workers.values())
+def _read(known: dict[str, dict[str, Any]], coming: Shape | None) -> Capacity:
+    found = list(known.values())
     return Capacity(
         tuple(int(worker["nthreads"]) for worker in found),
         tuple(worker["resources"].get("MEM") for worker in found),
         tuple(worker["resources"].get("CPU") for worker in found),
+        coming,
     )

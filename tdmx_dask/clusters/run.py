@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
 from distributed import Client, Future, as_completed
 from distributed.scheduler import KilledWorker
 
+from tdmx_dask.clusters.demand import Announcer
+from tdmx_dask.clusters.identity import identity
 from tdmx_dask.errors import ClusterError
 
 __all__ = ["run_blocks"]
@@ -29,6 +33,9 @@ def run_blocks(
     take: Callable[[int, Any], None],
     *,
     name: str,
+    total: int | None = None,
+    seconds: float = 0.0,
+    threads: int = 0,
 ) -> None:
     """Run ``function(shared, block, values)`` for every block; hand each result to ``take(position, result)``.
 
@@ -38,6 +45,8 @@ def run_blocks(
     shared : the plan; small, sent with each task
     blocks : (position, block, values) of each task; arrays among the values are sent ahead, never in a graph
     name : what the dashboard shows, a prefix of words such as ``tdmx-pta``
+    total, seconds : how many blocks there are, and of one core that each takes: told to the scheduler, so that workers can be asked for
+    threads : that there will be, where workers are still to come
 
     Raises
     ------
@@ -46,8 +55,10 @@ def run_blocks(
     TdmxError
         What a task raised.
     """
-    limit = IN_FLIGHT * max(1, sum(client.nthreads().values()))
     sender = _Sender(client, function, shared, name)
+    held_back = Announcer(client, sender.token, seconds)
+    limit = _Limit(client, threads)
+    sent = 0
     todo = iter(blocks)
     queue: Any = as_completed(with_results=True, raise_errors=False)
     flying: dict[Future[Any], tuple[Any, int]] = {}
@@ -57,21 +68,42 @@ def run_blocks(
         flying[future] = item, attempt
         queue.add(future)
 
-    try:
-        for item in islice(todo, limit):
+    def fill() -> None:
+        nonlocal sent
+        for item in islice(todo, limit.now() - len(flying)):
             send(item, 0)
+            sent += 1
+        held_back.say(max(0, (total or 0) - sent))
+
+    try:
+        fill()
         for future, result in queue:
             item, attempt = flying.pop(future)
             if future.status == "finished":
                 take(item[0], result)
-                for following in islice(todo, 1):
-                    send(following, 0)
+                fill()
             else:
                 _raise_unless_lost(client, future, attempt)
                 send(item, attempt + 1)
     finally:
+        held_back.say(0)
         if flying:
             client.cancel(list(flying), force=True)
+
+
+class _Limit:
+    """Tasks that may be sent ahead: some for each thread, which come and go; asked for at most once a second."""
+
+    def __init__(self, client: Client, threads: int) -> None:
+        self._client, self._least = client, max(1, threads)
+        self._asked, self._threads = -1.0, 0
+
+    def now(self) -> int:
+        if time.monotonic() - self._asked > 1.0:
+            self._asked = time.monotonic()
+            with suppress(OSError):  # a scheduler that is lost takes its futures along, and they say so
+                self._threads = int(identity(self._client)["total_threads"])
+        return IN_FLIGHT * max(self._least, self._threads)
 
 
 class _Sender:
@@ -79,16 +111,23 @@ class _Sender:
 
     def __init__(self, client: Client, function: Callable[..., Any], shared: Any, name: str) -> None:
         self._client, self._function, self._shared, self._name = client, function, shared, name
-        self._token = uuid.uuid4().hex
+        self.token = uuid.uuid4().hex
 
     def send(self, item: tuple[int, Any, Any], attempt: int) -> Future[Any]:
         position, block, values = item
         if hasattr(values, "dask"):
             values = self._client.compute(values)
         elif isinstance(values, dict):
-            (values,) = self._client.scatter([values], hash=False)
-        key = f"{self._name}-{position}-{attempt}-{self._token}"
+            values = self._sent_ahead(values)
+        key = f"{self._name}-{position}-{attempt}-{self.token}"
         return self._client.submit(self._function, self._shared, block, values, key=key)
+
+    def _sent_ahead(self, values: Any) -> Any:
+        """Arrays on a worker; with the task, where there is none yet to take them."""
+        with suppress(OSError):  # as above
+            if identity(self._client)["n_workers"]:
+                (values,) = self._client.scatter([values], hash=False)
+        return values
 
 
 def _raise_unless_lost(client: Client, future: Future[Any], attempt: int) -> None:
