@@ -60,7 +60,7 @@ def available_memory() -> int:
     return min([psutil.virtual_memory().total, *limits])
 
 
-def split_share(memory_limit: str | float | None, threads: int) -> Share:
+def split_share(memory_limit: str | float | None, threads: int, fits: float = FOR_FITS) -> Share:
     """Split what one worker may use between its arrays and the children that run its fits.
 
     Parameters
@@ -68,6 +68,7 @@ def split_share(memory_limit: str | float | None, threads: int) -> Share:
     memory_limit : bytes a worker with its fits, a text such as ``2 GiB``, or ``auto``: `available_memory` in proportion to its threads;
         0 or None: no limit for arrays, and half of its proportion for fits
     threads : of the worker, >= 1
+    fits : fraction that the processes of its fits may use
 
     Raises
     ------
@@ -78,7 +79,7 @@ def split_share(memory_limit: str | float | None, threads: int) -> Share:
 
     proportion = int(available_memory() * min(1.0, threads / available_cores()))
     if memory_limit is None or memory_limit == 0:
-        return Share(0, int(proportion * FOR_FITS) // _MEGA)
+        return Share(0, int(proportion * fits) // _MEGA)
     try:
         if memory_limit == "auto":
             share = proportion
@@ -92,8 +93,8 @@ def split_share(memory_limit: str | float | None, threads: int) -> Share:
         raise InputError(
             "memory_limit", memory_limit, "bytes a worker, or a text with a unit, > 0", "For example '2 GiB'."
         )
-    fits = int(share * FOR_FITS)
-    return Share(share - fits, fits // _MEGA)
+    for_fits = int(share * fits)
+    return Share(share - for_fits, for_fits // _MEGA)
 
 
 def get_optimal_workers(n_tasks: int | None = None, reserve_cores: int = 1) -> int:
