@@ -20,12 +20,13 @@ GROUPS = {
     "where": "tdmx_dask.bench.where",
     "two-level": "tdmx_dask.bench.two_level",
     "start": "tdmx_dask.bench.start",
+    "cluster": "tdmx_dask.bench.cluster",
     "fit": "tdmx_dask.bench.fit",
     "queue": "tdmx_dask.bench.queue",
     "long": "tdmx_dask.bench.long",
 }
 
-SLOW = ("fit", "queue", "long")
+SLOW = ("cluster", "fit", "queue", "long")
 """Groups that run only where they are named: they take minutes."""
 
 
@@ -137,6 +138,6 @@ def _processor() -> str:
 
 
 def _cores() -> int:
-    from tdmx_dask.clusters.start import available_cores
+    from tdmx_dask.clusters.resources import available_cores
 
     return available_cores()

@@ -1,139 +1,167 @@
-"""Start a cluster, or join one that runs."""
+"""Start workers on this machine, or join a cluster that runs."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
 import socket
-from types import TracebackType
-from typing import Any, Self
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import dask.config
-from distributed import Client, LocalCluster
+import distributed
+from distributed import LocalCluster
+from distributed.deploy.utils import nprocesses_nthreads
+from distributed.security import Security
 
-from tdmx_dask.clusters.rebalance import install_rebalance
+from tdmx_dask.clusters import security
+from tdmx_dask.clusters.client import Client
+from tdmx_dask.clusters.cluster import Cluster
+from tdmx_dask.clusters.engine import BatchJob, Engine
+from tdmx_dask.clusters.plugins import install
+from tdmx_dask.clusters.profile import Address, Local
 from tdmx_dask.clusters.resources import available_cores, split_share
+from tdmx_dask.clusters.shape import Shape, publish
+from tdmx_dask.clusters.versions import refuse_other_versions
 from tdmx_dask.errors import ClusterError, InputError
+from tdmx_dask.store.scratch import scratch_folder, sweep
 
-__all__ = ["Cluster", "available_cores", "join", "start_local"]
+__all__ = ["Cluster", "free_port", "join", "join_address", "processes_and_threads", "start_local"]
 
 LOOPBACK = "127.0.0.1"
-DASHBOARD_PORT = 8787
 
 SETTINGS = {"distributed.worker.profile.interval": "100ms"}
 """Dask samples each worker's stack for its profile page, by default a hundred times a second: a share of every core."""
 
+ANSWER = "5s"
+"""In which a scheduler has to answer who joins."""
 
-class Cluster:
-    """A Dask cluster and a client of it; a context manager that closes what it started.
+_ours: dict[str, Security] = {}
+"""Credentials of the clusters that this process started, by address, so that it can join them by address alone."""
 
-    Attributes
-    ----------
-    client : distributed.Client
-    n_workers : workers at the moment
-    """
 
-    def __init__(self, client: Client, started: Any = None) -> None:
-        self.client = client
+class _LocalEngine:
+    """Worker processes of this machine."""
+
+    kind = "local"
+
+    def __init__(self, started: Any, held: contextlib.ExitStack) -> None:
         self._started = started
+        self._held = held
 
-    @property
-    def n_workers(self) -> int:
-        """Workers at the moment."""
-        return len(self.client.scheduler_info(n_workers=-1)["workers"])
+    def scale(self, n: int) -> None:
+        self._stop_adapting()
+        self._started.scale(n)
 
-    @property
-    def n_threads(self) -> int:
-        """Threads of all workers."""
-        return sum(self.client.nthreads().values())
+    def adapt(self, minimum: int, maximum: int) -> None:
+        self._started.adapt(minimum=minimum, maximum=maximum)
 
-    @property
-    def dashboard_link(self) -> str:
-        """Address of the Dask dashboard."""
-        return str(self.client.dashboard_link)
+    def job_script(self) -> str:
+        raise ClusterError(
+            "job_script",
+            "local",
+            "workers of a local cluster are no jobs",
+            "Ask a cluster of kind slurm, say.",
+        )
+
+    def jobs(self) -> tuple[BatchJob, ...]:
+        return ()
 
     def close(self) -> None:
-        """Close the client, and the cluster if it was started here."""
-        if self._started is not None:
-            self.client.close()
-            self._started.close()
+        self._stop_adapting()
+        _ours.pop(self._started.scheduler_address, None)
+        self._held.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<tdmx cluster: {self.n_workers} workers, {self.n_threads} threads, dashboard {self.dashboard_link}>"
+    def _stop_adapting(self) -> None:
+        adaptive = getattr(self._started, "_adaptive", None)
+        if adaptive is not None:
+            adaptive.stop()
 
 
-def start_local(
-    *,
-    n_workers: int | None = None,
-    threads_per_worker: int = 1,
-    memory_limit: str | float = "auto",
-    processes: bool = True,
-    dashboard_port: int = DASHBOARD_PORT,
-) -> Cluster:
+def start_local(profile: Local, *, name: str = "local") -> Cluster:
     """Start workers on this machine that listen on loopback alone.
 
     Each declares the resources `MEM` (MB of the processes that run its fits) and `CPU` (its threads).
 
-    Parameters
-    ----------
-    n_workers : processes; default one a core
-    threads_per_worker : threads of each
-    memory_limit : bytes a worker, a text such as ``2 GiB``, or ``auto``: its share of the memory that this process may use. Half of it is
-        for the arrays of the worker itself, half for the processes that run its fits
-    processes : False keeps the workers in this process
-    dashboard_port : of the Dask dashboard, on loopback; another where it is taken
-
     Raises
     ------
-    InputError
-        A number out of range.
     ClusterError
-        The workers do not come up.
+        The workers do not come up, or the script that asks for them would start them again and again.
     """
-    workers = available_cores() if n_workers is None else n_workers
-    for name, value in (("n_workers", workers), ("threads_per_worker", threads_per_worker)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(name, value, "a whole number >= 1 is needed", "Leave it out for one a core.")
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise ClusterError(
             "cluster",
-            "local",
+            name,
             "a worker process imports the script that started it, and this script starts a cluster when imported",
             'Put what it does under `if __name__ == "__main__":`.',
         )
-    share = split_share(memory_limit, threads_per_worker)
-    try:
-        with dask.config.set(SETTINGS):
-            started = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=threads_per_worker,
-                memory_limit=share.arrays,
-                resources={"MEM": share.fits_mb, "CPU": threads_per_worker},
-                processes=processes,
-                host=LOOPBACK,
-                protocol="tcp://",
-                dashboard_address=f"{LOOPBACK}:{_free_port(dashboard_port)}",
-                silence_logs=50,
-                **({"preload": "tdmx_dask.clusters.interrupts"} if processes else {}),
-            )
-        client = Client(started)
-        install_rebalance(client)
-        return Cluster(client, started)
-    except (OSError, RuntimeError, TimeoutError) as error:
-        raise ClusterError(
-            "cluster",
-            "local",
-            f"the workers did not start ({error})",
-            "Try fewer workers, or processes=False.",
-        ) from error
+    _leave_out_standard_input()
+    workers, threads = processes_and_threads(profile, available_cores())
+    share = split_share(profile.memory_limit, threads, profile.fits_share)
+    tls = security.temporary() if profile.tls and profile.processes else None
+    with contextlib.ExitStack() as held:
+        folder = profile.local_directory or str(_own_folder(held))
+        try:
+            with dask.config.set(SETTINGS):
+                started = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=threads,
+                    memory_limit=share.arrays,
+                    resources={"MEM": share.fits_mb, "CPU": threads},
+                    processes=profile.processes,
+                    host=LOOPBACK,
+                    protocol="tls://" if tls else "tcp://",
+                    security=tls,
+                    dashboard_address=f"{LOOPBACK}:{free_port(profile.dashboard_port)}",
+                    local_directory=folder,
+                    silence_logs=50,
+                    **({"preload": "tdmx_dask.clusters.interrupts"} if profile.processes else {}),
+                )
+            held.callback(started.close)
+            client = held.enter_context(Client(started))
+        except (OSError, RuntimeError, TimeoutError) as error:
+            raise ClusterError(
+                "cluster",
+                name,
+                f"the workers did not start ({error})",
+                "Try fewer workers, or processes=False.",
+            ) from error
+        publish(client, Shape("local", threads, share.fits_mb))
+        install(client)
+        if tls:
+            _ours[started.scheduler_address] = tls
+        return Cluster(client, _LocalEngine(started, held.pop_all()), name=name)
+
+
+def _leave_out_standard_input() -> None:
+    """A script that is read from standard input is no file that worker processes could import: have them look for none."""
+    main = sys.modules["__main__"]
+    if getattr(main, "__spec__", None) is None and not Path(getattr(main, "__file__", None) or ".").exists():
+        del main.__file__
+
+
+def _own_folder(held: contextlib.ExitStack) -> Path:
+    sweep()
+    return held.enter_context(scratch_folder())
+
+
+def processes_and_threads(profile: Local, cores: int) -> tuple[int, int]:
+    """How many worker processes, and threads of each: what the profile says, else by its work and the cores.
+
+    Kernels release the interpreter most of the time, but not all of it: some threads a process, as Dask itself divides a machine. A fit
+    runs in a process of its own: one worker for all, whose memory fits share as they need it.
+    """
+    cores = max(1, cores - profile.reserve_cores)
+    workers, threads = profile.n_workers, profile.threads_per_worker
+    if workers is None and threads is None:
+        workers, threads = (1, cores) if profile.work == "fits" else nprocesses_nthreads(cores)
+    elif workers is None:
+        workers = max(1, cores // (threads or 1))
+    elif threads is None:
+        threads = max(1, cores // workers)
+    return int(workers or 1), int(threads or 1)
 
 
 def join(given: object) -> Cluster:
@@ -142,45 +170,85 @@ def join(given: object) -> Cluster:
     Raises
     ------
     ClusterError
-        There is no current client, or the address does not answer.
+        There is no current client, the address does not answer, is plain beyond loopback, or has other versions of
+        the packages that matter.
     InputError
         None of these.
     """
     if isinstance(given, Cluster):
         return given
-    if isinstance(given, Client):
-        return Cluster(given)
     if given == "current":
         with contextlib.suppress(ValueError):
-            return Cluster(Client.current())
+            return _joined(distributed.Client.current(), owns_client=False)
         raise ClusterError("on", given, "there is no current client", "Make a distributed.Client first.")
+    if isinstance(given, distributed.Client):
+        return _joined(given, owns_client=False)
     if isinstance(given, str) and "://" in given:
-        try:
-            client = Client(given, timeout="5s")
-        except (OSError, TimeoutError) as error:
-            raise ClusterError(
-                "on", given, f"the scheduler does not answer ({error})", "Check the address."
-            ) from error
-        return Cluster(client, _Nothing())
+        return join_address(Address(address=given))
     if hasattr(given, "scheduler_address"):
-        return Cluster(Client(given), _Nothing())
+        return _joined(Client(given), owns_client=True)
     raise InputError(
         "on",
         given,
-        "a cluster is one of tdmx.cluster(), a distributed.Client, an address such as tcp://host:8786, "
-        "'current', or a profile's name",
+        "a cluster is one of tdmx.cluster(), a distributed.Client, an address such as tls://host:8786, "
+        "'current', a profile's or a started cluster's name",
         "Leave it out to run here.",
     )
 
 
-class _Nothing:
-    """Stands for a cluster that somebody else closes, while the client is ours."""
+def join_address(
+    profile: Address,
+    *,
+    name: str = "",
+    tls: Security | None = None,
+    engine: Callable[[distributed.Client], Engine] | None = None,
+) -> Cluster:
+    """Join a scheduler that runs, with given credentials, those of the profile, of this process, or of Dask's configuration.
 
-    def close(self) -> None:
-        """Do nothing."""
+    `engine` makes what scales it, where the one who started it can be asked.
+
+    Raises
+    ------
+    ClusterError
+        It does not answer, is plain beyond loopback, or has other versions of the packages that matter.
+    InputError
+        The credentials cannot be read.
+    """
+    address = profile.address
+    security.refuse_plain(address)
+    if tls is None and profile.tls_ca_file and profile.tls_cert and profile.tls_key:
+        tls = security.from_files(
+            security.Credentials(profile.tls_ca_file, profile.tls_cert, profile.tls_key)
+        )
+    try:
+        client = Client(address, timeout=ANSWER, security=tls or _ours.get(address))
+    except (OSError, TimeoutError, ValueError, TypeError) as error:
+        fix = "Check the address."
+        if address.startswith("tls://"):
+            fix = "Check the address, and the credentials (tls_ca_file, tls_cert, tls_key, or Dask's distributed.comm.tls)."
+        raise ClusterError("on", address, f"the scheduler does not answer ({error})", fix) from error
+    return _joined(client, owns_client=True, name=name, engine=engine)
 
 
-def _free_port(wanted: int) -> int:
+def _joined(
+    client: distributed.Client,
+    *,
+    owns_client: bool,
+    name: str = "",
+    engine: Callable[[distributed.Client], Engine] | None = None,
+) -> Cluster:
+    try:
+        refuse_other_versions(client)
+    except BaseException:
+        if owns_client:
+            client.close()
+        raise
+    install(client)
+    return Cluster(client, engine and engine(client), name=name, owns_client=owns_client)
+
+
+def free_port(wanted: int) -> int:
+    """The port if it is free on loopback, else 0: any."""
     with socket.socket() as probe:
         try:
             probe.bind((LOOPBACK, wanted))

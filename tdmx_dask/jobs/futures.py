@@ -94,8 +94,8 @@ class DaskExecutor:
 
     @property
     def slots(self) -> int:
-        """Calls that can run at once: threads of all workers, as they were a moment ago."""
-        threads = sum(self._latest().threads)
+        """Calls that can run at once: threads of all workers, as they were a moment ago, or of all that can be asked for."""
+        threads = self._latest().all_threads
         return max(1, threads if self._most is None else min(threads, self._most))
 
     @property

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 import tdmx_dask as tdmx
-from tdmx_dask.clusters.start import Cluster
+from tdmx_dask.clusters.cluster import Cluster
 from tdmx_dask.domain.patient import Patient, read_patient
 from tdmx_dask.errors import ClusterError, FitCancelled, FitError, InputError
 from tdmx_dask.fitting.task import ChainEvent

@@ -18,7 +18,7 @@ import xarray as xr
 from distributed import Client
 
 import tdmx_dask as tdmx
-from tdmx_dask.clusters.start import Cluster
+from tdmx_dask.clusters.cluster import Cluster
 from tdmx_dask.errors import ClusterError, InputError
 from tests.conftest import MIC
 
@@ -167,6 +167,14 @@ def test_cluster__an_unguarded_script_is_explained(tmp_path: Path) -> None:
     assert '__name__ == "__main__"' in done.stderr
 
 
+def test_cluster__a_script_from_standard_input_is_no_file(tmp_path: Path) -> None:
+    script = "import tdmx_dask as tdmx\nwith tdmx.cluster('local', n_workers=1) as cluster:\n    print(cluster.n_workers)\n"
+    done = subprocess.run(
+        [sys.executable], input=script, capture_output=True, text=True, timeout=120, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
 INTERRUPTED = """
 import sys
 import tdmx_dask as tdmx
@@ -204,6 +212,6 @@ def test_pta__interrupt_is_answered_by_the_client_alone(store: Path, tmp_path: P
 
 
 def test_join__keeps_what_it_did_not_start(local: Cluster) -> None:
-    with Client(local.client.scheduler.address, set_as_default=False) as other:
+    with Client(local.scheduler_address, security=local.client.security, set_as_default=False) as other:
         tdmx.pta({"CL": [1.0], "Vc": [1.0]}, REGIMENS, TARGETS, mic=1, on=other)
         assert other.status == "running"

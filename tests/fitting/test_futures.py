@@ -21,12 +21,13 @@ import psutil
 import pytest
 from distributed import Client, LocalCluster
 
-from tdmx_dask.clusters.start import start_local
+from tdmx_dask.api.where import cluster as start_cluster
 from tdmx_dask.errors import ClusterError, FitCancelled, FitError, TdmxWarning
 from tdmx_dask.fitting.children import ChildKilled, run_batch
 from tdmx_dask.fitting.futures import ClusterRunner
 from tdmx_dask.fitting.program import Program
 from tdmx_dask.fitting.task import Batch, ChainEvent, ChainResult, ChainTask, Sampling
+from tests.credentials import in_environment
 from tests.fitting import placement
 
 NORMAL = Program(
@@ -120,7 +121,7 @@ def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with start_local(n_workers=2, memory_limit="800 MB") as cluster:
+    with start_cluster(n_workers=2, memory_limit="800 MB") as cluster:
         yield cluster.client
 
 
@@ -224,7 +225,7 @@ def test_runner__a_child_killed_each_time_is_an_error(client: Client, runner: Cl
 
 
 def test_runner__a_killed_worker_gives_the_same_draws() -> None:
-    with start_local(n_workers=2) as cluster:
+    with start_cluster(n_workers=2) as cluster:
         runner = ClusterRunner(cluster.client)
         asked = [Asked(runner, batch(seed, draws=60_000)) for seed in range(4)]
         first = pids(cluster.client)[0]
@@ -243,7 +244,7 @@ def test_runner__a_killed_worker_gives_the_same_draws() -> None:
 
 
 def test_runner__a_fit_that_kills_its_workers_is_named_and_others_survive() -> None:
-    with start_local(n_workers=2) as cluster:
+    with start_cluster(n_workers=2) as cluster:
         runner = ClusterRunner(cluster.client, run=placement.die)
         others = [Asked(runner, batch(seed), name=f"patient {seed}") for seed in range(4)]
         bad = Asked(runner, batch(die=1), name="patient 9", retries=1)
@@ -337,7 +338,7 @@ def test_runner__an_executable_is_sent_where_it_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # the workers' cache
-    with start_local(n_workers=1) as cluster:
+    with start_cluster(n_workers=1, threads_per_worker=1) as cluster:
         runner = ClusterRunner(cluster.client)
         executable, wanted = prophet()
         (here,) = Asked(runner, wanted).draws()
@@ -371,10 +372,14 @@ time.sleep(100)
 """
 
 
-def test_runner__a_killed_client_leaves_no_process(client: Client) -> None:
+def test_runner__a_killed_client_leaves_no_process(client: Client, tmp_path: Path) -> None:
     root = str(Path(__file__).parents[2])
     running = subprocess.Popen(
-        [sys.executable, "-c", CLIENT, client.scheduler.address], stdout=subprocess.PIPE, cwd=root, text=True
+        [sys.executable, "-c", CLIENT, client.scheduler.address],
+        stdout=subprocess.PIPE,
+        cwd=root,
+        text=True,
+        env={**os.environ, **in_environment(client, tmp_path)},
     )
     assert running.stdout is not None
     assert running.stdout.readline() == "asked\n"

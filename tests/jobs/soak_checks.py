@@ -6,17 +6,20 @@ import json
 import os
 import re
 import sqlite3
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from unittest import mock
 
 import numpy as np
 import psutil
 
 from tdmx_dask.jobs.failure import error_from
 from tdmx_dask.store.cache import Cache
+from tdmx_dask.store.scratch import sweep
 from tdmx_dask.store.value import decode
 
 if TYPE_CHECKING:
@@ -166,10 +169,13 @@ def _files(soak: Soak, rows: dict[int, dict[str, Any]]) -> None:
     soak.ledger.close()
     found = {path.name for path in Path(soak.folder, "queue").iterdir()}
     assert found <= {"queue.sqlite", "queue.sqlite-wal", "queue.sqlite-shm", "results"}, found
-    temporary = [
-        str(path) for path in Path(soak.folder, "tmp").rglob("*") if "dask-scratch-space" not in str(path)
-    ]
-    assert not temporary, f"temporary files are left: {temporary}"
+    place = Path(soak.folder, "tmp")
+    temporary = [path.name for path in place.iterdir() if path.name != "dask-scratch-space"]
+    assert len(temporary) <= kills, f"temporary files are left by {kills} killed clients: {temporary}"
+    for name in temporary:
+        os.utime(place / name, (0, 0))
+    with mock.patch.object(tempfile, "tempdir", str(place)):
+        assert sweep() == len(temporary), f"some cannot be swept: {temporary}"
     cache = Cache(soak.folder / "cache")
     good, removed = cache.verify()
     assert good

@@ -18,13 +18,15 @@ import psutil
 import pytest
 from distributed import Client
 
+from tdmx_dask.api.where import cluster as start_cluster
 from tdmx_dask.clusters.cancellation import JOB_PREFIX
-from tdmx_dask.clusters.start import Cluster, start_local
+from tdmx_dask.clusters.cluster import Cluster
 from tdmx_dask.errors import ClusterError, InputError, JobCancelled, JobError, JobLost, JobTimeout
 from tdmx_dask.jobs.executor import Answer, Call, Executor
 from tdmx_dask.jobs.failure import may_pass
 from tdmx_dask.jobs.futures import TOPIC, DaskExecutor
 from tdmx_dask.store.value import decode
+from tests.credentials import in_environment
 from tests.jobs import functions
 from tests.jobs.processes import call, gone, pids_in, until
 
@@ -36,7 +38,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[Cluster]:
-    with start_local(n_workers=2, dashboard_port=0) as cluster:
+    with start_cluster(n_workers=2, dashboard_port=0) as cluster:
         yield cluster
 
 
@@ -161,7 +163,7 @@ def test_futures__urgent_call_goes_first(tmp_path: Path) -> None:
         (tmp_path / "go").touch()
         await asyncio.gather(*tasks)
 
-    with start_local(n_workers=1, processes=False, dashboard_port=0) as cluster:
+    with start_cluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_port=0) as cluster:
         using(cluster.client, work)
     # the worker may have been handed one ordinary call ahead
     assert {"urgent-0", "urgent-1"} < set(order[1:4])
@@ -228,7 +230,7 @@ def test_futures__events_name_the_job(local: Cluster) -> None:
 def test_futures__client_that_dies_takes_its_calls_along(local: Cluster, tmp_path: Path) -> None:
     script = tmp_path / "client.py"
     script.write_text(SCRIPT.replace("CLIENT", f"Client({local.client.scheduler.address!r})"))
-    with _script(script, tmp_path / "pids") as client:
+    with _script(script, tmp_path / "pids", **in_environment(local.client, tmp_path)) as client:
         pids = pids_in(tmp_path / "pids")
         client.kill()
         assert gone(pids, 3)
@@ -238,7 +240,7 @@ def test_futures__client_that_dies_takes_its_calls_along(local: Cluster, tmp_pat
 SCRIPT = """
 import asyncio, sys
 from distributed import Client
-from tdmx_dask.clusters.start import start_local
+from tdmx_dask.api.where import cluster as start_cluster
 from tdmx_dask.jobs.futures import DaskExecutor
 from tests.jobs import functions
 from tests.jobs.processes import call
@@ -250,18 +252,20 @@ if __name__ == "__main__":
 """
 
 
-def _script(script: Path, pids: Path) -> subprocess.Popen[str]:
+def _script(script: Path, pids: Path, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, str(script), str(pids)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
     )
 
 
 def test_futures__cluster_that_dies_ends_every_wait(tmp_path: Path) -> None:
     script = tmp_path / "owner.py"
-    script.write_text(SCRIPT.replace("CLIENT", "start_local(n_workers=1, dashboard_port=0).client"))
+    script.write_text(
+        SCRIPT.replace("CLIENT", "start_cluster(n_workers=1, dashboard_port=0, tls=False).client")
+    )
     with _script(script, tmp_path / "pids") as owner:
         assert owner.stdout is not None
         address = owner.stdout.readline().strip()
@@ -285,7 +289,7 @@ def test_futures__cluster_that_dies_ends_every_wait(tmp_path: Path) -> None:
 
 
 def test_futures__closed_client_ends_every_wait(local: Cluster) -> None:
-    client = Client(local.client.scheduler.address, set_as_default=False)
+    client = Client(local.scheduler_address, security=local.client.security, set_as_default=False)
 
     async def work(executor: DaskExecutor) -> None:
         task = asyncio.create_task(executor.run(call("sleep", seconds=60), lambda _: None))
@@ -300,7 +304,7 @@ def test_futures__closed_client_ends_every_wait(local: Cluster) -> None:
 def test_futures__call_that_takes_its_workers_down_is_lost() -> None:
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        start_local(n_workers=1, dashboard_port=0) as cluster,
+        start_cluster(n_workers=1, threads_per_worker=1, dashboard_port=0) as cluster,
         pytest.raises(JobLost, match=r"the worker died each time it was there \(1 times\)"),
     ):
         once(cluster.client, call("kill_parent"))
@@ -332,5 +336,5 @@ def test_futures__workers_in_this_process(tmp_path: Path) -> None:
         assert await asyncio.to_thread(gone, pids)
         assert decode((await executor.run(call("double", x=2), lambda _: None)).value) == 4
 
-    with start_local(n_workers=1, processes=False, dashboard_port=0) as cluster:
+    with start_cluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_port=0) as cluster:
         using(cluster.client, work)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import tdmx_dask as tdmx
-from tdmx_dask.clusters.start import Cluster
+from tdmx_dask.clusters.cluster import Cluster
 from tdmx_dask.errors import ClusterError
 from tests.jobs.processes import alive
 from tests.jobs.test_queue import F, open_queue, until
@@ -27,7 +27,7 @@ def cluster() -> Iterator[Cluster]:
 def test_priority_goes_to_the_scheduler(cluster: Cluster, tmp_path: Path) -> None:
     with open_queue(tmp_path, on=cluster) as queue:
         job = queue.submit("sleep", {"seconds": 3}, priority=8)
-        until(lambda: (queue.job(job).worker or "").startswith("tcp://"))
+        until(lambda: (queue.job(job).worker or "").startswith("tls://"))
 
         def priorities(dask_scheduler: object) -> list[int]:
             return [
@@ -95,7 +95,7 @@ def test_timeout_and_cancel__end_the_processes_on_workers(
 def test_a_lost_cluster__gives_jobs_back_and_says_so(tmp_path: Path) -> None:
     with tdmx.cluster("local", n_workers=1, processes=False) as lost:
         queue = open_queue(tmp_path, on=lost)
-        job = queue.submit("sleep", {"seconds": 1})
+        job = queue.submit("sleep", {"seconds": 5})  # longer than the cluster takes to end
         until(lambda: queue.status(job) == "running")
     started = time.monotonic()
     with pytest.raises(ClusterError, match=r"the cluster on which its jobs run is gone"):
@@ -104,5 +104,5 @@ def test_a_lost_cluster__gives_jobs_back_and_says_so(tmp_path: Path) -> None:
     until(lambda: queue.status(job) == "queued")
     queue.close()
     with open_queue(tmp_path, 1) as queue:
-        assert queue.result(job, timeout=30) == 1
+        assert queue.result(job, timeout=30) == 5
         assert queue.job(job).attempts == 2

@@ -1,0 +1,18 @@
+"""What every cluster gets that we start or join: tasks move to where there is room, cancelled ones end, workers follow the work."""
+
+from __future__ import annotations
+
+from distributed import Client
+
+from tdmx_dask.clusters.cancellation import install_cancellation
+from tdmx_dask.clusters.demand import install_demand
+from tdmx_dask.clusters.rebalance import install_rebalance
+
+__all__ = ["install"]
+
+
+def install(client: Client) -> None:
+    """Install all plugins on a client's scheduler and workers, those to come too; again does nothing."""
+    install_cancellation(client)
+    install_rebalance(client)
+    install_demand(client)
