@@ -12,12 +12,17 @@ __all__ = ["bench"]
 @click.command(
     context_settings=HELP,
     epilog=examples(
-        "tdmx bench", "tdmx bench kernel verbs", "tdmx bench fit", "tdmx bench queue", "tdmx bench long"
+        "tdmx bench",
+        "tdmx bench kernel verbs",
+        "tdmx bench cluster",
+        "tdmx bench fit",
+        "tdmx bench queue",
+        "tdmx bench long",
     ),
 )
-@click.argument("groups", nargs=-1, metavar="[kernel|verbs|where|two-level|start|fit|queue|long]...")
+@click.argument("groups", nargs=-1, metavar="[kernel|verbs|where|two-level|start|cluster|fit|queue|long]...")
 def bench(groups: tuple[str, ...]) -> None:
-    """Measure this machine, each figure beside a reference; all groups but fit, queue and long, unless some are named."""
+    """Measure this machine, each figure beside a reference; all groups but cluster, fit, queue and long, unless some are named."""
     from tdmx_dask.bench import main
 
     code = main(list(groups))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tdmx_dask.cli.exits import FIT
-from tdmx_dask.cli.options import HELP, examples
+from tdmx_dask.cli.options import HELP, ON, examples
 from tdmx_dask.cli.screen import NOTICE, open_screen
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ __all__ = ["calibrate"]
 @click.option("--warm-start", is_flag=True, help="Let fits start from each other's metric and step size.")
 @click.option("--engine", type=click.Choice(["auto", "stanli", "cmdstan"]), default="auto", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of parameters, levels and fits.")
-@click.option("--on", metavar="CLUSTER", help="A running scheduler's address, or a profile such as local.")
+@ON
 @click.option(
     "--plot",
     type=click.Path(path_type=Path),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tdmx_dask.cli.options import ON
 from tdmx_dask.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ _OPTIONS: tuple[Any, ...] = (
     click.option("--priority", type=int, default=0, show_default=True, help="Higher runs first on a shared cluster."),
     click.option("--memory", type=float, metavar="MB", help="That a fit may need.  [default: estimated]"),
     click.option("--library", type=_FILE, metavar="DIR", help="Where fits are kept.  [default: the setting tdmx.fits-library]"),
-    click.option("--on", metavar="CLUSTER", help="A running scheduler's address, or a profile such as local."),
+    ON,
     click.option("-r", "--regimen", "regimens", multiple=True, help="Candidate, instead of the file's; repeatable."),
     click.option("-t", "--target", "targets", multiple=True, help='Such as "fT>MIC >= 50%", instead of the file\'s; repeatable.'),
     click.option("--mic", help="mg/L, with --target.  [default: 0.25..32]"),

@@ -7,9 +7,28 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["HELP", "examples", "running", "work_options"]
+__all__ = ["HELP", "ON", "examples", "running", "work_options"]
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+def _hush(_context: click.Context, _option: click.Parameter, on: str | None) -> str | None:
+    """Keep Dask's own log off the terminal: when a scheduler dies it prints tracebacks, and we print what it means."""
+    if on is not None:
+        import dask.config
+
+        loggers = "distributed", "distributed.client", "tornado.application", "asyncio"
+        quiet = dict.fromkeys(loggers, "critical")
+        dask.config.set({"logging": quiet})  # read when distributed is imported
+    return on
+
+
+ON = click.option(
+    "--on",
+    callback=_hush,
+    metavar="CLUSTER",
+    help="A cluster: a profile (local, slurm, …), a started one's name, a YAML file, or an address.",
+)
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -21,9 +40,7 @@ def examples(*lines: str) -> str:
 def work_options(command: _Command) -> _Command:
     """Where the work runs: --workers, --chunk-size, --run, --on."""
     for option in (
-        click.option(
-            "--on", metavar="CLUSTER", help="A running scheduler's address, or a profile such as local."
-        ),
+        ON,
         click.option(
             "--run",
             type=click.Choice(["auto", "direct", "threads", "distributed"]),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tdmx_dask.cli.options import ON
 from tdmx_dask.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,9 +45,7 @@ def executor_options(command: _Command) -> _Command:
             metavar="DIR",
             help="Folder of answers; left out, cache-folder of the settings.",
         ),
-        click.option(
-            "--on", metavar="CLUSTER", help="A running scheduler's address, or a profile such as local."
-        ),
+        ON,
         click.option(
             "--max-workers",
             type=click.IntRange(min=1),

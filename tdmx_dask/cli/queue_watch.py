@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tdmx_dask.jobs.ledger import Ledger
     from tdmx_dask.jobs.overview import Overview
 
-__all__ = ["watch"]
+__all__ = ["keys", "watch"]
 
 _PAUSE = 0.25
 _SHARE = 50
@@ -76,7 +76,7 @@ def _live(ledger: Ledger, screen: Console, pace: Pace, heard: Signals, *, until_
 
     now = ledger.overview(_SHOWN)
     seen, read_at, drawn, size = ledger.changes(), time.monotonic(), 0.0, screen.size
-    with _keys() as keys, Live(console=screen, screen=True, auto_refresh=False) as live:
+    with keys() as taken, Live(console=screen, screen=True, auto_refresh=False) as live:
         while True:
             used, began = time.thread_time(), time.monotonic()
             changed = ledger.changes()
@@ -90,7 +90,7 @@ def _live(ledger: Ledger, screen: Console, pace: Pace, heard: Signals, *, until_
                 live.update(picture, refresh=True)
             if heard.count or (until_done and not now.pending):
                 break
-            if keys.pressed("q", max(_PAUSE, _SHARE * (time.thread_time() - used))):
+            if taken.pressed("q", max(_PAUSE, _SHARE * (time.thread_time() - used))):
                 break
     screen.print(frame(now, pace, ledger.folder, width=screen.width, height=screen.height))
 
@@ -143,7 +143,7 @@ class _Keys:
 
 
 @contextmanager
-def _keys() -> Iterator[_Keys]:
+def keys() -> Iterator[_Keys]:
     """Take keys as they are pressed, without a line's end, and show none of them."""
     if not sys.stdin.isatty():
         yield _Keys(None)

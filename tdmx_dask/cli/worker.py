@@ -66,7 +66,7 @@ def find_modules_here() -> None:
     epilog=examples(
         "tdmx worker",
         "tdmx worker --folder /var/lib/tdmx/queue --max-workers 4",
-        "tdmx worker --on tcp://127.0.0.1:8786 --drain",
+        "tdmx worker --on ward --drain",
     ),
 )
 @folder_option
