@@ -12,8 +12,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Parameters
     ----------
-    argv : names of groups (``kernel``, ``verbs``, ``where``, ``two-level``, ``start``, ``fit``, ``queue``, ``long``); default
-        all but the last three
+    argv : names of groups (``kernel``, ``verbs``, ``where``, ``two-level``, ``start``, ``cluster``, ``fit``, ``queue``, ``long``);
+        default all but the last four
     """
     from tdmx_dask.bench.table import run
 
