@@ -69,6 +69,7 @@ class Place:
             execute.run_threads(kind, plan, inputs, tally, take, done, self.n_workers)
         else:
             from tdmx_dask.clusters.run import run_blocks
+            from tdmx_dask.jobs.apart import apart
 
             assert self._cluster is not None  # noqa: S101
 
@@ -79,7 +80,7 @@ class Place:
             blocks = ((i, block, inputs.values(block)) for i, block in tally.open_blocks())
             total = sum(1 for _ in tally.open_blocks())
             run_blocks(
-                self._cluster.client, execute.TASKS[kind], plan, blocks, both, name=execute.TASK_NAMES[kind],
+                self._cluster.client, apart(execute.TASKS[kind]), plan, blocks, both, name=execute.TASK_NAMES[kind],
                 total=total, seconds=self.seconds / max(1, len(tally.blocks)), threads=self.n_workers,
             )  # fmt: skip
 

@@ -13,7 +13,9 @@ PREFIX = "tdmx-fit"
 """With which the keys of fits begin."""
 JOB_PREFIX = "tdmx-job"
 """With which the keys of jobs' calls begin."""
-PREFIXES = (PREFIX, JOB_PREFIX)
+KERNEL_PREFIXES = ("tdmx-pta", "tdmx-mic")
+"""With which the keys of blocks of profiles begin."""
+PREFIXES = (PREFIX, JOB_PREFIX, *KERNEL_PREFIXES)
 """Tasks whose keys begin so are watched."""
 
 _LEFT = frozenset({"cancelled", "released", "forgotten"})

@@ -30,7 +30,7 @@ class Local:
 
     Parameters
     ----------
-    work : what they are for: `kernels` (PTA, CFR: few threads a process), `fits` (Stan: one process with many threads, for a fit runs in
+    work : what they are for: `kernels` (PTA, CFR: a process a core), `fits` (Stan: one process with many threads, for a fit runs in
         a process of its own, and memory is best shared out from one purse)
     n_workers, threads_per_worker : None: by `work` and the cores that this process may use
     memory_limit : bytes a worker with its fits, or `auto`: its share of the memory that this process may use

@@ -14,7 +14,7 @@ from distributed.scheduler import KilledWorker
 
 from tdmx_dask.clusters.demand import Announcer
 from tdmx_dask.clusters.identity import identity
-from tdmx_dask.errors import ClusterError
+from tdmx_dask.errors import ClusterError, JobLost
 
 __all__ = ["run_blocks"]
 
@@ -141,9 +141,11 @@ def _raise_unless_lost(client: Client, future: Future[Any], attempt: int) -> Non
             "task", future.key, f"its data were lost {ATTEMPTS} times", "Give the workers more memory."
         )
     error = future.exception()
-    if isinstance(error, KilledWorker):
+    if isinstance(error, JobLost) and attempt < ATTEMPTS:  # the child process in which it ran was killed
+        return
+    if isinstance(error, KilledWorker | JobLost | MemoryError):
         raise ClusterError(
-            "task", future.key, "its worker died each time it ran, most often for want of memory",
+            "task", future.key, "its process died each time it ran, most often for want of memory",
             "Give the workers more memory, or make the tasks smaller with chunk_size.",
         ) from error  # fmt: skip
     raise error

@@ -13,7 +13,6 @@ from typing import Any
 import dask.config
 import distributed
 from distributed import LocalCluster
-from distributed.deploy.utils import nprocesses_nthreads
 from distributed.security import Security
 
 from tdmx_dask.clusters import security
@@ -150,13 +149,13 @@ def _own_folder(held: contextlib.ExitStack) -> Path:
 def processes_and_threads(profile: Local, cores: int) -> tuple[int, int]:
     """How many worker processes, and threads of each: what the profile says, else by its work and the cores.
 
-    Kernels release the interpreter most of the time, but not all of it: some threads a process, as Dask itself divides a machine. A fit
+    Kernels: a process a core, for threads of one interpreter get in each other's way (also in a lazy graph, which Dask runs itself). A fit
     runs in a process of its own: one worker for all, whose memory fits share as they need it.
     """
     cores = max(1, cores - profile.reserve_cores)
     workers, threads = profile.n_workers, profile.threads_per_worker
     if workers is None and threads is None:
-        workers, threads = (1, cores) if profile.work == "fits" else nprocesses_nthreads(cores)
+        workers, threads = (1, cores) if profile.work == "fits" else (cores, 1)
     elif workers is None:
         workers = max(1, cores // (threads or 1))
     elif threads is None:

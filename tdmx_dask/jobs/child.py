@@ -23,7 +23,7 @@ from tdmx_dask.errors import JobError
 from tdmx_dask.jobs.failure import error_message
 from tdmx_dask.store.value import decode, encode
 
-__all__ = ["PREFIX", "main", "pack"]
+__all__ = ["PREFIX", "function_of", "main", "pack"]
 
 PREFIX = struct.Struct("!QQ")
 """A frame: length of its JSON header and of its body, the two, nothing pickled."""
@@ -72,7 +72,7 @@ def main(link: int, lifeline: int) -> NoReturn:
 def _answer(path: str, arguments: bytes) -> tuple[dict[str, Any], bytes]:
     start = time.perf_counter()
     try:
-        value = encode(_function(path)(**decode(arguments)))
+        value = encode(function_of(path)(**decode(arguments)))
     except BaseException as error:  # SystemExit and KeyboardInterrupt end the call, not the process
         if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
             error.__traceback__ = error.__traceback__.tb_next  # without this file's own line
@@ -83,7 +83,7 @@ def _answer(path: str, arguments: bytes) -> tuple[dict[str, Any], bytes]:
 _functions: dict[str, Callable[..., Any]] = {}
 
 
-def _function(path: str) -> Callable[..., Any]:
+def function_of(path: str) -> Callable[..., Any]:
     """The function of an import path.
 
     Raises

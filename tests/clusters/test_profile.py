@@ -158,7 +158,7 @@ def test_batch_kinds__have_one_schema(kind: str) -> None:
     ("profile", "cores", "expected"),
     [
         (Local(), 2, (2, 1)),
-        (Local(), 16, (4, 4)),
+        (Local(), 16, (16, 1)),
         (Local(work="fits"), 16, (1, 16)),
         (Local(work="fits", reserve_cores=2), 16, (1, 14)),
         (Local(reserve_cores=9), 2, (1, 1)),
