@@ -82,6 +82,7 @@ BLOCKED = 4 * [(0.6, 800.0)] + 20 * [(0.2, 150.0)]
 """Two large ones in turn on each worker, and one small beside each: 1.4 s at best."""
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("plugin", [False, True])
 def test_rebalance__small_tasks_pass_a_large_one_and_never_delay_it(plugin: bool) -> None:
     with two_workers(plugin=plugin) as client:

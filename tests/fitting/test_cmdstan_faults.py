@@ -42,6 +42,7 @@ def run_elsewhere(tmp_path, *tasks, parallel=1):
     return run_batch(Batch(tasks, parallel, "cmdstan"), lambda _: None)
 
 
+@pytest.mark.alone
 def test_cancel__kills_the_executable_at_once(tmp_path):
     mark = tmp_path / "pid"
     slow = script(tmp_path / "slow", f'echo $$ > "{mark}"\nexec "$REAL" "$@"')

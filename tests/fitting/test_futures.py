@@ -398,6 +398,7 @@ LARGE, SMALL = (300, 320.0, 2.2), (50, 60.0, 0.55)
 """What a process holds, what is asked for (MB), and for how long (s). Two large ones in turn on a worker, a small one beside each."""
 
 
+@pytest.mark.alone
 def test_runner__a_mix_stays_within_its_budget_and_near_the_best_schedule() -> None:
     with (
         LocalCluster(

@@ -94,6 +94,7 @@ def test_find_start__programs_of_other_sizes_are_unlike(tmp_path: Path, run: Any
     assert find_start(Library(tmp_path), longer, SAMPLING) is None
 
 
+@pytest.mark.alone
 def test_warm_start__is_recorded_shorter_and_of_the_same_posterior(tmp_path: Path, run: Any) -> None:
     (first,) = run(asked(tmp_path / "a", ask(day(FIRST)), sampling=Sampling(1000, 1000)))
     question = ask(day(SECOND))

@@ -258,6 +258,7 @@ pool.run_call(call("hold_lock", seconds=60), never, print) if len(sys.argv) > 2 
 """
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("end", ["killed", "ended"])
 def test_children__none_outlives_its_client(tmp_path: Path, end: str) -> None:
     pids_file = tmp_path / "pids"

@@ -63,6 +63,7 @@ def test_processes__they_run_side_by_side() -> None:
     assert using(work) < 0.9
 
 
+@pytest.mark.alone
 def test_processes__cancelled_one_is_gone_when_told(tmp_path: Path) -> None:
     async def work(executor: ProcessExecutor) -> None:
         asked = call("spawn_child", path=str(tmp_path / "pids"), seconds=60)

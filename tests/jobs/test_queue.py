@@ -579,6 +579,7 @@ def test_display(queue: tdmx.JobQueue) -> None:
     assert any("it printed: <script>" in line.text for line in queue.log(1))
 
 
+@pytest.mark.alone
 def test_estimates__learned_from_runs(single: tdmx.JobQueue) -> None:
     for _ in range(3):
         single.result(single.submit("sleep", {"seconds": 0.1}), timeout=30)
