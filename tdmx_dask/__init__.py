@@ -17,13 +17,13 @@ from tdmx_dask.version import __version__
 if TYPE_CHECKING:
     from tdmx_dask import plot
     from tdmx_dask.api.calibrate import calibrate
+    from tdmx_dask.api.clusters import cluster
     from tdmx_dask.api.fit import compare_models, fit, fit_async, fit_many, open_fit, ppc
     from tdmx_dask.api.optimise import optimise
     from tdmx_dask.api.queue import JobQueue, get_job_queue
     from tdmx_dask.api.study import run_study
     from tdmx_dask.api.verbs import breakpoint, cfr, critical_mic, pta  # noqa: A004
     from tdmx_dask.api.virtual import sample
-    from tdmx_dask.api.where import cluster
     from tdmx_dask.domain.cohort import read_cohort
     from tdmx_dask.domain.error_model import ErrorModel
     from tdmx_dask.domain.level import Level
@@ -46,7 +46,7 @@ _HOMES = {
     "tdmx_dask.api.study": ("run_study",),
     "tdmx_dask.api.verbs": ("breakpoint", "cfr", "critical_mic", "pta"),
     "tdmx_dask.api.virtual": ("sample",),
-    "tdmx_dask.api.where": ("cluster",),
+    "tdmx_dask.api.clusters": ("cluster",),
     "tdmx_dask.domain.cohort": ("read_cohort",),
     "tdmx_dask.domain.error_model": ("ErrorModel",),
     "tdmx_dask.domain.level": ("Level",),

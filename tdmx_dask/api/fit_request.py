@@ -174,7 +174,7 @@ def _runner_of(on: object) -> tuple[Runner, Callable[[], None] | None]:
                 _local = LocalRunner()
                 atexit.register(_local.close)
             return _local, None
-    from tdmx_dask.api.where import join
+    from tdmx_dask.api.clusters import join
     from tdmx_dask.fitting.futures import ClusterRunner
 
     joined = join(on)

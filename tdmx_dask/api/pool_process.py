@@ -74,7 +74,7 @@ def main(folder: Path) -> int:
 
 
 def _hold(folder: Path, record: Record, over: threading.Event) -> None:
-    from tdmx_dask.api.where import cluster
+    from tdmx_dask.api.clusters import cluster
     from tdmx_dask.clusters.pool_serve import credentials, serve
 
     request = read_json(folder / REQUEST) or {}

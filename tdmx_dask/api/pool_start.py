@@ -58,7 +58,7 @@ def start(
     ClusterError
         It does not start.
     """
-    from tdmx_dask.api.where import resolve
+    from tdmx_dask.api.clusters import resolve
     from tdmx_dask.clusters.pool_record import check_name
     from tdmx_dask.clusters.profile import Local
     from tdmx_dask.config import settings
@@ -184,7 +184,7 @@ def script(profile: str | Path, options: Mapping[str, Any]) -> str:
     InputError
         There is no such profile or option, or its workers are no jobs.
     """
-    from tdmx_dask.api.where import resolve
+    from tdmx_dask.api.clusters import resolve
     from tdmx_dask.clusters.profile import Jobs, Kubernetes
 
     name, kind, checked = resolve(profile, options)

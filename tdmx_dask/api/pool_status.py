@@ -59,7 +59,7 @@ def enter(name: str) -> tuple[Cluster, Pool | None]:
         It is gone, or does not answer.
     """
     if "://" in name:
-        from tdmx_dask.api.where import join
+        from tdmx_dask.api.clusters import join
 
         return join(name), None
     pool = named(name)

@@ -121,7 +121,7 @@ def _executor(max_workers: int | None, on: object) -> tuple[Executor | None, Any
         from tdmx_dask.jobs.processes import ProcessExecutor
 
         return ProcessExecutor(max_workers), None
-    from tdmx_dask.api.where import join
+    from tdmx_dask.api.clusters import join
     from tdmx_dask.jobs.futures import DaskExecutor
 
     cluster = join(on)

@@ -48,7 +48,7 @@ def options_of(profile: str, said: Sequence[str]) -> dict[str, Any]:
     """
     if not said:
         return {}
-    from tdmx_dask.api.where import resolve
+    from tdmx_dask.api.clusters import resolve
     from tdmx_dask.clusters.profile import KINDS
 
     types = {field.name: str(field.type) for field in fields(KINDS[resolve(profile, {})[1]])}

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import tdmx_dask as tdmx
-from tdmx_dask.api.where import resolve
+from tdmx_dask.api.clusters import resolve
 from tdmx_dask.clusters.profile import BATCH, KINDS, Jobs, Local, read
 from tdmx_dask.clusters.start import processes_and_threads
 from tdmx_dask.config import shipped_config

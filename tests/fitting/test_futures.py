@@ -21,7 +21,7 @@ import psutil
 import pytest
 from distributed import Client, LocalCluster
 
-from tdmx_dask.api.where import cluster as start_cluster
+from tdmx_dask.api.clusters import cluster as start_cluster
 from tdmx_dask.errors import ClusterError, FitCancelled, FitError, TdmxWarning
 from tdmx_dask.fitting.children import ChildKilled, run_batch
 from tdmx_dask.fitting.futures import ClusterRunner

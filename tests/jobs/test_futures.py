@@ -18,7 +18,7 @@ import psutil
 import pytest
 from distributed import Client
 
-from tdmx_dask.api.where import cluster as start_cluster
+from tdmx_dask.api.clusters import cluster as start_cluster
 from tdmx_dask.clusters.cancellation import JOB_PREFIX
 from tdmx_dask.clusters.cluster import Cluster
 from tdmx_dask.errors import ClusterError, InputError, JobCancelled, JobError, JobLost, JobTimeout
@@ -240,7 +240,7 @@ def test_futures__client_that_dies_takes_its_calls_along(local: Cluster, tmp_pat
 SCRIPT = """
 import asyncio, sys
 from distributed import Client
-from tdmx_dask.api.where import cluster as start_cluster
+from tdmx_dask.api.clusters import cluster as start_cluster
 from tdmx_dask.jobs.futures import DaskExecutor
 from tests.jobs import functions
 from tests.jobs.processes import call
