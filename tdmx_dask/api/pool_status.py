@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tdmx_dask.clusters.cluster import Cluster
     from tdmx_dask.clusters.engine import BatchJob
     from tdmx_dask.clusters.pool_look import WorkerLook
+    from tdmx_dask.clusters.progress import Work
 
 __all__ = ["Status", "enter", "look"]
 
@@ -27,6 +28,7 @@ class Status:
     address, dashboard : of its scheduler
     workers : by name
     tasks : state -> number
+    work : what runs, and how far it is
     jobs : of the workers
     stuck : lines on what can never run as things are, and why
     trouble : lines on whatever else waits, or is not well
@@ -38,6 +40,7 @@ class Status:
     dashboard: str
     workers: tuple[WorkerLook, ...]
     tasks: dict[str, int]
+    work: tuple[Work, ...]
     jobs: tuple[BatchJob, ...]
     stuck: tuple[str, ...]
     trouble: tuple[str, ...]
@@ -97,6 +100,7 @@ def look(
     """
     from tdmx_dask.clusters.diagnosis import examine
     from tdmx_dask.clusters.pool_look import task_counts, workers
+    from tdmx_dask.clusters.progress import work
     from tdmx_dask.clusters.shape import published
 
     try:
@@ -104,7 +108,7 @@ def look(
         report = examine(joined.client, jobs, published(joined.client))
         return Status(
             name=name, pool=pool, address=joined.scheduler_address, dashboard=joined.dashboard_link,
-            workers=workers(joined.client), tasks=task_counts(joined.client), jobs=jobs, stuck=report.stuck,
+            workers=workers(joined.client), tasks=task_counts(joined.client), work=work(joined.client), jobs=jobs, stuck=report.stuck,
             trouble=tuple(line for line in report.lines if line not in report.stuck),
         )  # fmt: skip
     except (OSError, TimeoutError) as error:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tdmx_dask.api.pools import Pool
     from tdmx_dask.clusters.engine import BatchJob
     from tdmx_dask.clusters.pool_look import WorkerLook
+    from tdmx_dask.clusters.progress import Work
 
 __all__ = ["frame", "line", "pools_table"]
 
@@ -33,10 +34,16 @@ _WIDE = 100
 _SHOWN = 20
 """Workers, and jobs, that are shown where there is no window to fill."""
 
+_LINE_WORK = 3
+"""Things that run which one line names."""
+
+_LITTLE = 6
+"""Lines for tables below which there is none of what runs."""
+
 _SAID = 10
 """Lines on what is not well that are shown, the worst first."""
 
-_FIXED = 18
+_FIXED = 20
 """Lines of a frame beside its tables."""
 
 
@@ -55,6 +62,7 @@ def pools_table(found: Sequence[tuple[Pool, int | None]], *, width: int) -> Rend
 def line(now: Status) -> str:
     """A cluster as one line, for where nobody watches."""
     said = [f"workers: {_workers_text(now)}", f"tasks: {_tasks_text(now)}"]
+    said += [_work_text(each) for each in now.work[:_LINE_WORK]]
     if now.jobs:
         said.append(f"jobs: {_jobs_text(now)}")
     return "; ".join([*said, *now.stuck, *now.trouble])
@@ -67,9 +75,10 @@ def frame(now: Status, *, width: int, height: int | None = None) -> RenderableTy
         if height is None
         else max(2, height - _FIXED - min(len(now.stuck) + len(now.trouble), _SAID + 1))
     )
-    n_jobs = min(len(now.jobs), max(1, room // 2)) if now.jobs else 0
-    n_workers = min(len(now.workers), max(1, room - n_jobs))
-    parts: list[RenderableType] = [*_head(now)]
+    n_jobs = min(len(now.jobs), max(1, room // 3)) if now.jobs else 0
+    n_work = min(len(now.work), (room - n_jobs) // 2) if room >= _LITTLE else 0
+    n_workers = min(len(now.workers), max(1, room - n_jobs - n_work))
+    parts: list[RenderableType] = [*_head(now, work=not n_work)]
     if now.stuck or now.trouble:
         lines = [
             *(Text(said, "bold red") for said in now.stuck),
@@ -77,6 +86,8 @@ def frame(now: Status, *, width: int, height: int | None = None) -> RenderableTy
         ]
         more = [Text(f"and {len(lines) - _SAID:,} more", "dim")] if len(lines) > _SAID else []
         parts += [Text(), *lines[:_SAID], *more]
+    if n_work:
+        parts += [Text(), _work_table(now.work, n_work, wide=width >= _WIDE)]
     if now.workers:
         parts += [Text(), _workers_table(now.workers, n_workers, wide=width >= _WIDE)]
     if now.jobs:
@@ -84,7 +95,8 @@ def frame(now: Status, *, width: int, height: int | None = None) -> RenderableTy
     return Group(*parts)
 
 
-def _head(now: Status) -> list[RenderableType]:
+def _head(now: Status, *, work: bool) -> list[RenderableType]:
+    """Totals; with what runs, where there is no room for a table of it."""
     from tdmx_dask.cli.cluster_status import tunnel
 
     title = Text(f"cluster {now.name}", "bold")
@@ -102,6 +114,9 @@ def _head(now: Status) -> list[RenderableType]:
     if now.jobs:
         table.add_row("jobs", _jobs_text(now))
     table.add_row("tasks", _tasks_text(now))
+    if work and now.work:
+        more = f"; and {len(now.work) - 1:,} more" if len(now.work) > 1 else ""
+        table.add_row("runs", _work_text(now.work[0]) + more)
     return [title, table]
 
 
@@ -124,6 +139,31 @@ def _jobs_text(now: Status) -> str:
     return ", ".join(
         f"{n} {state}" + (f" ({reason})" if reason else "") for (state, reason), n in states.items()
     )
+
+
+def _work_text(each: Work) -> str:
+    """Such as ``tdmx-pta: 40 of 155 (26 %), 2 min left``."""
+    text = f"{each.kind} {each.name}".strip()
+    if each.total:
+        text += f": {each.phase + ' ' if each.phase else ''}{_share(each)}"
+    return text if each.seconds_left is None else f"{text}, {seconds(each.seconds_left)} left"
+
+
+def _share(each: Work) -> str:
+    return f"{each.done:,} of {each.total:,} ({100 * each.done // each.total} %)" if each.total else ""
+
+
+def _work_table(found: Sequence[Work], n: int, *, wide: bool) -> RenderableType:
+    table = _table("runs", "name", "phase", *(["divergences"] if wide else []), "done", "for", "left")
+    for each in found[:n]:
+        divergences = [Text(f"{each.divergences:,}" if each.divergences else "", "yellow")] if wide else []
+        times = (seconds(each.seconds), seconds(each.seconds_left))
+        name = Text(each.name)
+        name.truncate(30 if wide else 12, overflow="ellipsis")
+        table.add_row(each.kind, name, each.phase, *divergences, _share(each), *times)
+    if n < len(found):
+        table.add_row(f"and {len(found) - n:,} more")
+    return table
 
 
 def _workers_table(found: Sequence[WorkerLook], n: int, *, wide: bool) -> RenderableType:
@@ -154,7 +194,18 @@ def _jobs_table(found: Sequence[BatchJob], n: int) -> RenderableType:
 def _table(*heads: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for head in heads:
-        right = head in ("workers", "threads", "tasks", "cpu", "memory", "for fits", "left")
+        right = head in (
+            "workers",
+            "threads",
+            "tasks",
+            "cpu",
+            "memory",
+            "for fits",
+            "divergences",
+            "done",
+            "for",
+            "left",
+        )
         fold = head in ("reason", "worker", "host")
         table.add_column(
             head,

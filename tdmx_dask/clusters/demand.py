@@ -119,32 +119,38 @@ class Wanted(SchedulerPlugin):
 
 
 class Announcer:
-    """Tells the scheduler what a client holds back, at most once a second.
+    """Tells the scheduler what a client holds back, and how far it is, at most once a second.
 
     Parameters
     ----------
     client : that holds it back
-    name : of the work
+    name : of the work, unique
     seconds : of a task
+    what : of the work, as the dashboard names its tasks
+    total : tasks
     """
 
-    def __init__(self, client: Client, name: str, seconds: float) -> None:
-        self._client, self._name, self._seconds = client, name, seconds
-        self._last, self._said = 0.0, 0
+    def __init__(self, client: Client, name: str, seconds: float, *, what: str = "", total: int = 0) -> None:
+        self._client = client
+        self._fixed = {"client": client.id, "name": name, "seconds": seconds, "what": what, "total": total}
+        self._last, self._said = -PERIOD, (0, -1)
 
-    def say(self, tasks: int) -> None:
-        """So many tasks are held back; 0 is said at once."""
+    def say(self, tasks: int, *, done: int = 0) -> None:
+        """So many tasks are held back, and so many done."""
         now = time.monotonic()
-        if tasks == self._said or (tasks and now - self._last < PERIOD):
-            return
-        self._last, self._said = now, tasks
+        if (tasks, done) != self._said and now - self._last >= PERIOD:
+            self._last, self._said = now, (tasks, done)
+            self._send(tasks, done, over=False)
+
+    def end(self) -> None:
+        """Nothing is held back any more, and the work is over."""
+        self._send(0, 0, over=True)
+
+    def _send(self, tasks: int, done: int, *, over: bool) -> None:
         if self._client.status != "running":
             return
         with suppress(OSError, TimeoutError):
-            self._client.log_event(
-                TOPIC,
-                {"client": self._client.id, "name": self._name, "tasks": tasks, "seconds": self._seconds},
-            )
+            self._client.log_event(TOPIC, {**self._fixed, "tasks": tasks, "done": done, "over": over})
 
 
 def install_demand(client: Client) -> None:

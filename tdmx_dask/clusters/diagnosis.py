@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,7 +59,7 @@ class Group:
     count : tasks
     needs : resources that each asks for
     places : workers or hosts that it must run on; empty: anywhere
-    state : no-worker, queued or processing (given to a worker that has not begun)
+    state : no-worker, or queued (a worker may have it that has not begun)
     """
 
     prefix: str
@@ -149,7 +150,7 @@ def _look(dask_scheduler: Any) -> dict[str, Any]:
         if waits or (task.state == "processing" and task not in task.processing_on.executing):
             needs = tuple(sorted((task.resource_restrictions or {}).items()))
             places = tuple(sorted({*(task.worker_restrictions or ()), *(task.host_restrictions or ())}))
-            group = (prefix, needs, places, task.state)
+            group = (prefix, needs, places, "no-worker" if task.state == "no-worker" else "queued")
             groups[group] = groups.get(group, 0) + 1
     waiting = [
         {"prefix": prefix, "count": count, "needs": dict(needs), "places": places, "state": state}
@@ -167,9 +168,11 @@ def explain(seen: Snapshot, jobs: Sequence[BatchJob] = (), shape: Shape | None =
     """Say of each kind of waiting task why it waits, of each worker and job what is wrong with it."""
     stuck: list[str] = []
     others: list[str] = []
+    alike: Counter[tuple[str, str, bool]] = Counter()
     for group in seen.waiting:
-        line, never = _why(group, seen.workers, jobs, shape)
-        (stuck if never else others).append(line)
+        alike[group.prefix, *_why(group, seen.workers, jobs, shape)] += group.count
+    for (prefix, why, never), count in alike.items():
+        (stuck if never else others).append(f"{_tasks(count, prefix)}{why}")
     for worker in seen.workers:
         others += _of_worker(worker)
     for job in jobs:
@@ -189,34 +192,34 @@ def _tasks(count: int, prefix: str) -> str:
 def _why(
     group: Group, workers: Sequence[Worker], jobs: Sequence[BatchJob], shape: Shape | None
 ) -> tuple[str, bool]:
-    """A line on a group of tasks, and whether they can never run."""
-    who = _tasks(group.count, group.prefix)
+    """What a line says of a group of tasks behind their name, and whether they can never run."""
     beyond = _beyond(group, workers, shape)
     if beyond:
-        return f"{who} can never run: {beyond}", True
+        return f" can never run: {beyond}", True
     if group.places:
         names = ", ".join(group.places)
         if group.state == "no-worker":
-            return f"{who} can never run: restricted to {names}, which is not here", True
-        return f"{who}: restricted to {names}, which is busy", False
+            return f" can never run: restricted to {names}, which is not here", True
+        return f": restricted to {names}, which is busy", False
     if not workers:
-        return f"{who}: no worker is here; {_coming(jobs)}", False
+        return f": no worker is here; {_coming(jobs)}", False
     if all(worker.status == "paused" for worker in workers):
         return (
-            f"{who}: all workers are paused, for their memory is full. More memory, or smaller tasks (chunk_size)",
+            ": all workers are paused, for their memory is full. More memory, or smaller tasks (chunk_size)",
             False,
         )
     if all(worker.status != "running" for worker in workers):
-        return f"{who}: all workers are leaving; {_coming(jobs)}", False
+        return f": all workers are leaving; {_coming(jobs)}", False
     can = [worker for worker in workers if _holds(worker.total, group.needs)]
     if not can:
-        return f"{who}: they need a worker that is still to come; {_coming(jobs)}", False
+        return f": they need a worker that is still to come; {_coming(jobs)}", False
     taken = [
-        f"{name} {sum(worker.used.get(name, 0.0) for worker in can):g} of {sum(worker.total.get(name, 0.0) for worker in can):g}"
+        f"{name} {sum(worker.used.get(name, 0.0) for worker in can):.0f} of {sum(worker.total.get(name, 0.0) for worker in can):.0f}"
+        + (" MB" if name == "MEM" else "")
         for name in group.needs
     ]
     room = "; ".join(taken) + " is taken" if taken else "all threads are taken"
-    return f"{who}: they wait their turn, {room}", False
+    return f": they wait their turn, {room}", False
 
 
 def _holds(total: Mapping[str, float], needs: Mapping[str, float]) -> bool:

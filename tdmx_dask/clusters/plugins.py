@@ -1,4 +1,6 @@
-"""What every cluster gets that we start or join: tasks move to where there is room, cancelled ones end, workers follow the work."""
+"""What every cluster gets that we start or join: tasks move to where there is room, cancelled ones end, workers follow the work, and what
+runs can be looked at.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ from distributed import Client
 
 from tdmx_dask.clusters.cancellation import install_cancellation
 from tdmx_dask.clusters.demand import install_demand
+from tdmx_dask.clusters.progress import install_progress
 from tdmx_dask.clusters.rebalance import install_rebalance
 
 __all__ = ["install"]
@@ -16,3 +19,4 @@ def install(client: Client) -> None:
     install_cancellation(client)
     install_rebalance(client)
     install_demand(client)
+    install_progress(client)

@@ -56,9 +56,9 @@ def run_blocks(
         What a task raised.
     """
     sender = _Sender(client, function, shared, name)
-    held_back = Announcer(client, sender.token, seconds)
+    announcer = Announcer(client, sender.token, seconds, what=name, total=total or 0)
     limit = _Limit(client, threads)
-    sent = 0
+    sent = done = 0
     todo = iter(blocks)
     queue: Any = as_completed(with_results=True, raise_errors=False)
     flying: dict[Future[Any], tuple[Any, int]] = {}
@@ -73,7 +73,7 @@ def run_blocks(
         for item in islice(todo, limit.now() - len(flying)):
             send(item, 0)
             sent += 1
-        held_back.say(max(0, (total or 0) - sent))
+        announcer.say(max(0, (total or 0) - sent), done=done)
 
     try:
         fill()
@@ -81,12 +81,13 @@ def run_blocks(
             item, attempt = flying.pop(future)
             if future.status == "finished":
                 take(item[0], result)
+                done += 1
                 fill()
             else:
                 _raise_unless_lost(client, future, attempt)
                 send(item, attempt + 1)
     finally:
-        held_back.say(0)
+        announcer.end()
         if flying:
             client.cancel(list(flying), force=True)
 

@@ -187,7 +187,7 @@ class ClusterRunner:
                 _on_worker,
                 ticket.batch,
                 ticket.digests,
-                (self._topic, number, ticket.tries, key),
+                (self._topic, number, ticket.tries, key, ticket.name),
                 self._run,
                 key=key,
                 resources=resources(ticket, capacity),
@@ -368,10 +368,10 @@ def _tell_all(ticket: Ticket, events: list[list[Any]]) -> None:
 
 
 def _on_worker(
-    batch: Batch, digests: Mapping[str, str], address: tuple[str, str, int, str], run: RunBatch | None
+    batch: Batch, digests: Mapping[str, str], address: tuple[str, str, int, str, str], run: RunBatch | None
 ) -> list[ChainResult]:
     """Run a batch in a thread of a worker; its children die with its flag."""
-    topic, number, attempt, key = address
+    topic, number, attempt, key, name = address
     worker = get_worker()
     flag = cancellation_flag(worker, key)
     head = {"ticket": number, "try": attempt}
@@ -380,7 +380,7 @@ def _on_worker(
         from tdmx_dask.fitting.children import run_batch
 
         run = run_batch
-    worker.log_event(topic, {**head, "running": True})
+    worker.log_event(topic, {**head, "running": True, "key": key, "name": name})
     try:
         return run(with_executables_here(batch, digests), speaker.emit, flag)
     finally:

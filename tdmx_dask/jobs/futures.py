@@ -24,16 +24,14 @@ from distributed.scheduler import KilledWorker
 
 from tdmx_dask.clusters.cancellation import JOB_PREFIX, cancellation_flag, install_cancellation
 from tdmx_dask.clusters.capacity import Capacity, CapacityWatch
+from tdmx_dask.clusters.progress import JOBS
 from tdmx_dask.clusters.rebalance import install_rebalance
 from tdmx_dask.errors import ClusterError, InputError, JobCancelled, JobLost, TdmxError
 from tdmx_dask.jobs.children import shared_children
 from tdmx_dask.jobs.executor import Answer, Call
 from tdmx_dask.jobs.failure import error_from, error_message
 
-__all__ = ["TOPIC", "DaskExecutor"]
-
-TOPIC = "tdmx-jobs"
-"""Events of calls go to the topic ``tdmx-jobs:<token>`` of their executor: label, name, phase (started, ended), process id, worker."""
+__all__ = ["DaskExecutor"]
 
 _FRESH = 1.0
 _LOOK = 1.0
@@ -73,7 +71,9 @@ class DaskExecutor:
         self._loop: Any = client.loop
         self._most = max_workers
         self._token = uuid.uuid4().hex[:12]
-        self._topic = f"{TOPIC}:{self._token}"
+        self._topic = (
+            f"{JOBS}:{self._token}"  # of its calls' events: job, name, phase (started, ended), pid, worker
+        )
         self._numbers = itertools.count()
         self._began: dict[str, Callable[[str], None]] = {}
         self._futures: dict[str, Any] = {}

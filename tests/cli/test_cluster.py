@@ -24,6 +24,7 @@ from tdmx_dask.cli.cluster_tables import frame, line, pools_table
 from tdmx_dask.cli.main import main
 from tdmx_dask.clusters.engine import BatchJob
 from tdmx_dask.clusters.pool_look import WorkerLook
+from tdmx_dask.clusters.progress import Work
 from tdmx_dask.errors import InputError
 from tests.cli.conftest import TDMX
 
@@ -333,8 +334,12 @@ def test_frame__of_many_workers_and_jobs(width, capsys):
         "3 tasks tdmx-fit can never run: each asks for MEM=64000 MB, and no worker has more than 8000 MB",
     )
     trouble = ("worker slurm-17 is paused: its memory, 7600 of 8000 MB, is nearly full",)
+    work = (
+        Work("tdmx-pta", "", "", 40, 155, 0, 30.0, 86.25),
+        *(Work("tdmx-fit", f"bed {i}", "sampling", 3000, 8000, i, 12.0, 20.0) for i in range(60)),
+    )
     now = Status(
-        "big", None, "tls://x:1", "http://127.0.0.1:8787/status", workers, tasks, jobs, stuck, trouble
+        "big", None, "tls://x:1", "http://127.0.0.1:8787/status", workers, tasks, work, jobs, stuck, trouble
     )
     rows = _printed(frame(now, width=width), width, capsys)
     text = "\n".join(rows)
@@ -344,11 +349,14 @@ def test_frame__of_many_workers_and_jobs(width, capsys):
     assert "4,800 running, 95,200 ready" in text
     assert stuck[0] in flat
     assert flat.index(stuck[0]) < flat.index(trouble[0])
-    assert "and 280 more" in text
+    assert all(f"and {n} more" in text for n in (48, 286, 288))  # of what runs, workers, jobs
     assert text.index("1300 ") < text.index("1000 ")
-    assert len(rows) < 70
+    assert "40 of 155 (25 %)" in text
+    assert "3,000 of 8,000 (37 %)" in text
+    assert len(rows) < 75
     window = _printed(frame(now, width=width, height=24), width, capsys)
     assert len(window) <= 24
+    assert "; tdmx-pta: 40 of 155 (25 %), 86.2 s left; tdmx-fit bed 0: sampling 3,000 of 8,000" in line(now)
     assert line(now).endswith(f"; {stuck[0]}; {trouble[0]}")
 
 

@@ -13,14 +13,14 @@ from tdmx_dask.clusters.engine import BatchJob
 from tdmx_dask.clusters.shape import Shape
 
 BUSY = Worker("w0", "running", 1, {"MEM": 4000.0, "CPU": 1.0}, {"MEM": 3500.0, "CPU": 1.0}, running=1)
-FITS = Group("tdmx-fit", 3, {"MEM": 1000.0}, (), "processing")
+FITS = Group("tdmx-fit", 3, {"MEM": 1000.0}, (), "queued")
 WAITS = BatchJob("7", state="waiting", reason="Priority: others come first")
 
 
 @pytest.mark.parametrize(
     ("workers", "group", "jobs", "shape", "line", "never"),
     [
-        ([BUSY], FITS, (), None, "3 tasks tdmx-fit: they wait their turn, MEM 3500 of 4000 is taken", False),
+        ([BUSY], FITS, (), None, "3 tasks tdmx-fit: they wait their turn, MEM 3500 of 4000 MB is taken", False),
         ([BUSY], Group("tdmx-pta", 1), (), None, "1 task tdmx-pta: they wait their turn, all threads are taken", False),
         ([BUSY], Group("tdmx-fit", 1, {"MEM": 9000.0}), (), None,
          "1 task tdmx-fit can never run: each asks for MEM=9000 MB, and no worker has more than 4000 MB", True),
@@ -99,7 +99,7 @@ def test_examine__a_real_scheduler() -> None:
         assert examine(client) == Report((), ())
         asks = {"MEM": 700}
         held = [client.submit(time.sleep, 3 + i / 1000, key=f"fits-{i}", resources=asks) for i in range(3)]
-        report = wait_for(r"2 tasks fits: they wait their turn, MEM 700 of 1000 is taken")
+        report = wait_for(r"2 tasks fits: they wait their turn, MEM 700 of 1000 MB is taken")
         assert not report.stuck
         huge = client.submit(sum, [1], key="huge-1", resources={"MEM": 5000})
         report = wait_for(

@@ -112,7 +112,7 @@ def test_target__counts_tasks_and_what_is_held_back_and_spares_the_busy() -> Non
             Announcer(other, "pta", 1.0).say(120)
             until(15)
         until(14)  # it left, and took its work along
-        held.say(0)
+        held.end()
         until(4)
         cluster.scale(2)
         client.gather(fits)

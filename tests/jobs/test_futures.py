@@ -21,10 +21,11 @@ from distributed import Client
 from tdmx_dask.api.clusters import cluster as start_cluster
 from tdmx_dask.clusters.cancellation import JOB_PREFIX
 from tdmx_dask.clusters.cluster import Cluster
+from tdmx_dask.clusters.progress import JOBS
 from tdmx_dask.errors import ClusterError, InputError, JobCancelled, JobError, JobLost, JobTimeout
 from tdmx_dask.jobs.executor import Answer, Call, Executor
 from tdmx_dask.jobs.failure import may_pass
-from tdmx_dask.jobs.futures import TOPIC, DaskExecutor
+from tdmx_dask.jobs.futures import DaskExecutor
 from tdmx_dask.store.value import decode
 from tests.credentials import in_environment
 from tests.jobs import functions
@@ -220,7 +221,7 @@ def test_futures__events_name_the_job(local: Cluster) -> None:
         }
     )
     events = [event for name, found in topics.items() for event in found if event["job"] == "900-1"]
-    assert all(name.startswith(TOPIC) for name in topics)
+    assert all(name.startswith(JOBS) for name in topics)
     assert [event["phase"] for event in events] == ["started", "ended"]
     assert events[0]["name"] == "pta calc"
     assert events[0]["pid"] > 1
