@@ -60,7 +60,8 @@ def run_blocks(
     limit = _Limit(client, threads)
     sent = done = 0
     todo = iter(blocks)
-    queue: Any = as_completed(with_results=True, raise_errors=False)
+    # on the client's own loop: left out, it is that of whichever client is current, and two threads would handle one connection
+    queue: Any = as_completed(loop=client.loop, with_results=True, raise_errors=False)
     flying: dict[Future[Any], tuple[Any, int]] = {}
 
     def send(item: Any, attempt: int) -> None:

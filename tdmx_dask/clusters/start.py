@@ -119,7 +119,8 @@ def start_local(profile: Local, *, name: str = "local") -> Cluster:
                     **({"preload": "tdmx_dask.clusters.interrupts"} if profile.processes else {}),
                 )
             held.callback(started.close)
-            client = held.enter_context(Client(started))
+            client = Client(started)
+            held.callback(client.close)
         except (OSError, RuntimeError, TimeoutError) as error:
             raise ClusterError(
                 "cluster",

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 import xarray as xr
-from distributed import Client
+from distributed import Client, LocalCluster
 
 import tdmx_dask as tdmx
 from tdmx_dask.clusters.cluster import Cluster
@@ -69,6 +69,27 @@ def test_pta__on_takes_a_client_an_address_and_current(
         found = tdmx.pta(store, REGIMENS, TARGETS, on=on, **QUESTION)
         np.testing.assert_array_equal(found["n_attained"], reference["n_attained"])
     assert local.client.status == "running"
+
+
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
+)
+def test_pta__waits_on_its_own_loop_whatever_client_is_current(
+    local: Cluster, store: Path, reference: xr.Dataset
+) -> None:
+    """Results that another client's thread takes from the connection are taken by two threads: wrong numbers, or none (seen)."""
+    with (
+        LocalCluster(n_workers=1, processes=False, dashboard_address=None) as other,
+        Client(other.scheduler_address) as current,
+    ):
+        assert Client.current() is current
+        free = threading.Event()
+        current.loop.add_callback(free.wait, 20)
+        started = time.monotonic()
+        found = tdmx.pta(store, REGIMENS, TARGETS, on=local, **QUESTION)
+        assert time.monotonic() - started < 15
+        free.set()
+    np.testing.assert_array_equal(found["n_attained"], reference["n_attained"])
 
 
 def test_pta__tasks_have_names(local: Cluster, store: Path) -> None:
