@@ -147,10 +147,16 @@ def run_threads(
             compute(*tasks, scheduler="threads", num_workers=n_workers)
 
 
-def delayed_blocks(kind: Kind, plan: Plan, inputs: Inputs, blocks: Iterable[Block]) -> list[Any]:
+def delayed_blocks(
+    kind: Kind,
+    plan: Plan,
+    inputs: Inputs,
+    blocks: Iterable[Block],
+    wrap: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda task: task,
+) -> list[Any]:
     """One delayed task a block, named ``tdmx-pta`` or ``tdmx-mic`` in the dashboard.
 
-    Draws in a store are read by the task; draws that are lazy stay so until the task runs.
+    Draws in a store are read by the task; draws that are lazy stay so until the task runs. `wrap` says where a task runs once it does.
     """
     import uuid
 
@@ -158,7 +164,7 @@ def delayed_blocks(kind: Kind, plan: Plan, inputs: Inputs, blocks: Iterable[Bloc
 
     token = uuid.uuid4().hex
     shared = delayed(plan, name=f"tdmx-plan-0-{token}", traverse=False)
-    run = delayed(TASKS[kind], pure=False)
+    run = delayed(wrap(TASKS[kind]), pure=False)
     return [
         run(shared, block, inputs.values(block), THREAD_ROWS, dask_key_name=f"{TASK_NAMES[kind]}-{i}-{token}")
         for i, block in enumerate(blocks)

@@ -26,14 +26,17 @@ WORKERS = 8
 """Workers that a lazy graph is cut for, which it does not know yet."""
 
 
+Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
 def lazy_counts(
-    plan: Plan, inputs: Inputs, chunk_size: int | None, finish: Callable[[Any], xr.Dataset]
+    plan: Plan, inputs: Inputs, chunk_size: int | None, finish: Callable[[Any], xr.Dataset], wrap: Wrap
 ) -> xr.Dataset:
-    """A PTA whose variables are dask arrays; ``finish(counts)`` makes the Dataset when computed."""
+    """A PTA whose variables are dask arrays; ``finish(counts)`` makes the Dataset when computed; see `delayed_blocks` for `wrap`."""
     from dask.delayed import delayed
 
     blocks = _blocks(plan, chunk_size)
-    parts = delayed_blocks("count", plan, inputs, blocks)
+    parts = delayed_blocks("count", plan, inputs, blocks, wrap)
     token = uuid.uuid4().hex
     groups: list[Any] = []
     add = delayed(_add, pure=False)
@@ -45,13 +48,13 @@ def lazy_counts(
     return as_dataset(finish(empty), finish, counts, name="tdmx-summary")
 
 
-def lazy_critical(plan: Plan, inputs: Inputs, chunk_size: int | None) -> Any:
+def lazy_critical(plan: Plan, inputs: Inputs, chunk_size: int | None, wrap: Wrap) -> Any:
     """Critical MICs as one dask array (pair, target, chain, draw, subject), a task a chunk."""
     import dask.array as da
 
     blocks = _blocks(plan, chunk_size)
     rows: dict[int, dict[int, list[Any]]] = {}
-    for block, part in zip(blocks, delayed_blocks("critical", plan, inputs, blocks), strict=True):
+    for block, part in zip(blocks, delayed_blocks("critical", plan, inputs, blocks, wrap), strict=True):
         shape = (
             len(plan.pairs),
             len(plan.targets),

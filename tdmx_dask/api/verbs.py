@@ -127,8 +127,9 @@ def pta(
     )
     if not compute:
         from tdmx_dask.analysis.lazy import lazy_counts
+        from tdmx_dask.jobs.apart import apart
 
-        return lazy_counts(plan, inputs, chunk_size, form.fill_lazily)
+        return lazy_counts(plan, inputs, chunk_size, form.fill_lazily, apart)
     with choose(question, on=on, run=run, n_workers=n_workers) as place:
         tally = _run(question, place, chunk_size, progress, None if checkpoint is None else Path(checkpoint))
         where = place.attrs
@@ -235,8 +236,9 @@ def critical_mic(
     )  # fmt: skip
     if not compute:
         from tdmx_dask.analysis.lazy import lazy_critical
+        from tdmx_dask.jobs.apart import apart
 
-        return _label_critical(question, lazy_critical(question.plan, question.inputs, chunk_size), {})
+        return _label_critical(question, lazy_critical(question.plan, question.inputs, chunk_size, apart), {})
     plan = question.plan
     out = np.empty((len(plan.pairs), len(plan.targets), plan.n_chains, plan.n_draws, plan.n_subjects))
     with choose(question, on=on, run=run, n_workers=n_workers) as place:

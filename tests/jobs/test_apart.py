@@ -85,6 +85,24 @@ def test_apart__same_bits(wide: Cluster, store: Path, lazy: bool) -> None:
     )
 
 
+def test_apart__a_lazy_graph_too(wide: Cluster, store: Path) -> None:
+    direct = tdmx.pta(store, REGIMENS, TARGETS, run="direct", **QUESTION)
+    lazy = tdmx.pta(store, REGIMENS, TARGETS, compute=False, **QUESTION)
+    for child in worker_of(wide).children():
+        child.kill()
+    found = wide.client.compute(lazy).result(timeout=60)
+    np.testing.assert_array_equal(found["attained_by_draw"], direct["attained_by_draw"])
+    assert len(worker_of(wide).children()) == 2
+    critical = tdmx.critical_mic(store, REGIMENS, TARGETS, subjects=2, compute=False)
+    np.testing.assert_array_equal(
+        wide.client.compute(critical).result(timeout=60),
+        tdmx.critical_mic(store, REGIMENS, TARGETS, subjects=2, run="direct"),
+    )
+    np.testing.assert_array_equal(
+        lazy["attained_by_draw"].compute(scheduler="sync"), direct["attained_by_draw"]
+    )
+
+
 def test_apart__an_error_is_the_same_error(wide: Cluster) -> None:
     draws = {"CL": np.array([5.0] * 20_000 + [-1.0]), "Vc": np.full(20_001, 30.0)}
     with pytest.raises(InputError, match=r"CL\[chain=0, draw=20000\]=-1"):
