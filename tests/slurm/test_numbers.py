@@ -61,6 +61,16 @@ def test_pta__same_numbers_under_tls_on_two_jobs(
     assert all(job.seconds_left is not None and 400 < job.seconds_left <= 600 for job in jobs)
 
 
+def test_cores__of_one_job_all_work(options: dict[str, Any], store: Path, here: xr.Dataset) -> None:
+    with tdmx.cluster("slurm", jobs=1, **{**options, "cores": 2}) as cluster:
+        cluster.wait_for_workers(1, timeout=60)
+        found = tdmx.pta(store, REGIMEN, TARGET, on=cluster, chunk_size=1024, **QUESTION)
+        np.testing.assert_array_equal(found["n_attained"], here["n_attained"])
+        (children,) = cluster.client.run(_children).values()
+        assert len(children) == 2
+        assert sum(children) < 0.4 * 2**30  # of the job's GiB
+
+
 def test_fits__same_draws_and_placed_by_the_jobs_memory(two: Cluster, tmp_path: Path) -> None:
     declared = two.client.run(
         lambda dask_worker: (dask_worker.state.total_resources, dask_worker.memory_manager.memory_limit)
@@ -90,6 +100,14 @@ def test_listeners__loopback_alone_and_no_stranger(two: Cluster, slurm: Slurm, s
     script = two.job_script()
     assert str(keys) in script
     assert "BEGIN" not in script
+
+
+def _children() -> list[int]:
+    """Memory of the processes in which a worker's blocks run, bytes each."""
+    found = [
+        child for child in psutil.Process().children() if "tdmx_dask.jobs.child" in " ".join(child.cmdline())
+    ]
+    return [child.memory_info().rss for child in found]
 
 
 STRANGER = """
