@@ -99,6 +99,7 @@ def run_installer(version: str | None, folder: Path | None, cores: int, say: Cal
     shown = version or "latest"
     command = [
         sys.executable,
+        "-u",  # lines as they are printed, and before what it says when it fails
         "-W",
         "ignore::RuntimeWarning",
         "-m",
