@@ -10,4 +10,4 @@
 set -euo pipefail
 # module load python/3.12
 # . "$HOME/tdmx/bin/activate"
-srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" tdmx run "$@" --on batch
+srun --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" tdmx run "$@" --on batch

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tdmx_dask.clusters.profile import Batch, Jobs, Kubernetes, Local, Profile, read
 from tdmx_dask.domain.section import nearest
-from tdmx_dask.errors import InputError
+from tdmx_dask.errors import ClusterError, InputError
 
 if TYPE_CHECKING:
     from tdmx_dask.clusters.cluster import Cluster
@@ -42,7 +42,8 @@ def cluster(profile: str | Path = "local", **options: Any) -> Cluster:
     name, said = _profile(str(profile))
     if said is None:
         pool = find(name)
-        assert pool is not None  # noqa: S101
+        if pool is None:
+            raise ClusterError("cluster", name, "it has just ended", "Start it again.")
         if options:
             pool.close()
             raise InputError(
@@ -92,11 +93,21 @@ def _profile(given: str, *, pools: bool = True) -> tuple[str, dict[str, Any] | N
 def _read_file(path: Path) -> Mapping[str, Any]:
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """Leaves times as they are written: YAML 1.1 reads 10:00 as the number 600, and 08:00 as a text."""
+
+    def as_written(loader: Any, node: Any) -> Any:
+        kind = node.tag.rpartition(":")[2]
+        return node.value if ":" in node.value else getattr(loader, f"construct_yaml_{kind}")(node)
+
+    for kind in ("int", "float"):
+        Loader.add_constructor(f"tag:yaml.org,2002:{kind}", as_written)
     try:
-        content = yaml.safe_load(path.expanduser().read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        content = yaml.load(path.expanduser().read_text(encoding="utf-8"), Loader)  # noqa: S506  a safe loader
+    except (OSError, RuntimeError, ValueError, yaml.YAMLError) as error:
+        said = " ".join(str(error).split())
         raise InputError(
-            "cluster", path, f"it is a YAML file that can be read ({error})", "Check it."
+            "cluster", path, f"it is a YAML file that can be read ({said})", "Check it."
         ) from error
     if not isinstance(content, Mapping):
         raise InputError(

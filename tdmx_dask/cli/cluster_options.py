@@ -87,7 +87,7 @@ def _structure(key: str, value: str) -> Any:
 
     try:
         return yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except (ValueError, yaml.YAMLError) as error:
         rule = f"it is a list or mapping of YAML ({' '.join(str(error).split())})"
         raise InputError(key, value, rule, "For example -o 'prologue=[module load python]'.") from error
 

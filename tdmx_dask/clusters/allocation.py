@@ -67,7 +67,8 @@ def task_of(environment: Mapping[str, str]) -> Task:
     """
     try:
         number, tasks = int(environment["SLURM_PROCID"]), int(environment["SLURM_NTASKS"])
-        step = f"{environment['SLURM_JOB_ID']}.{environment.get('SLURM_STEP_ID', '0')}"
+        again = environment.get("SLURM_RESTART_COUNT", "0")  # a job that is requeued keeps its number
+        step = f"{environment['SLURM_JOB_ID']}.{environment.get('SLURM_STEP_ID', '0')}.{again}"
     except (KeyError, ValueError) as error:
         raise ClusterError(
             "cluster",
@@ -150,13 +151,23 @@ def _wait(folder: Path, seconds: float) -> dict[str, str]:
 
 def _client(profile: Batch, record: Mapping[str, str], task: Task, name: str) -> Cluster:
     tls = security.from_files(security.Credentials(record["ca_file"], record["cert"], record["key"]))
-    client = Client(record["address"], security=tls, timeout=f"{profile.start_timeout:g}s")
+    try:
+        client = Client(record["address"], security=tls, timeout=f"{profile.start_timeout:g}s")
+    except (OSError, TimeoutError) as error:
+        raise ClusterError(
+            "cluster", "batch", f"the scheduler of task 0 does not answer ({error})", "See its output."
+        ) from error
     mine = plan(
         Node(available_cores(), available_memory()), cores=None, memory=None, fits_share=profile.fits_share
     )
-    publish(client, Shape("batch", mine.threads, mine.fits_mb, task.tasks - 2))
-    install(client)
-    return Cluster(client, _Allocation(client), name=name, owns_client=False)
+    engine = _Allocation(client)
+    try:
+        publish(client, Shape("batch", mine.threads, mine.fits_mb, task.tasks - 2))
+        install(client)
+    except BaseException:
+        engine.close()
+        raise
+    return Cluster(client, engine, name=name, owns_client=False)
 
 
 def _work(profile: Batch, record: Mapping[str, str], task: Task) -> int:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from tdmx_dask.errors import ClusterError
 
-__all__ = ["ApiServer"]
+__all__ = ["ApiServer", "Refused"]
 
 ANSWER = 10.0
 """Seconds in which it has to answer."""
@@ -28,6 +28,10 @@ VERSIONS: Mapping[str, str] = {
 """Of the kinds of objects that are asked for."""
 
 _T = TypeVar("_T")
+
+
+class Refused(ClusterError):  # noqa: N818  (it says what happened)
+    """The API server answered, and did not do it."""
 
 
 class ApiServer:
@@ -139,7 +143,12 @@ class ApiServer:
         self._loop.close()
 
     def _run(self, work: Coroutine[Any, Any, _T], seconds: float | None = None) -> _T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds or 3 * ANSWER)
+        asked = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return asked.result(seconds or 3 * ANSWER)
+        except BaseException:
+            asked.cancel()
+            raise
 
     async def _request(self, method: str, kind: str, path: str, **sent: Any) -> dict[str, Any]:
         async with self._api.call_api(
@@ -174,6 +183,6 @@ class ApiServer:
             fix = "deploy/kubernetes/fixed/access.yaml shows the rights that a user needs."
         elif status == 404:
             fix = "Is the Dask operator installed, and does the namespace exist? See deploy/kubernetes/README.md."
-        return ClusterError(
+        return Refused(
             "kubernetes", f"{method} {self.namespace}/{what}", f"the API server refuses: {said}", fix
         )

@@ -80,7 +80,14 @@ def look(kind: str, ids: Sequence[str]) -> dict[str, BatchJob]:
         found = parse(done.stdout)
         if not found and done.returncode and not _knows_none(done.stderr):
             return _unknown(ids, done.stderr or f"{command(ids)[0]} ended with {done.returncode}")
-    except (OSError, subprocess.TimeoutExpired, ValueError, ET.ParseError) as error:
+    except (
+        OSError,
+        subprocess.TimeoutExpired,
+        AttributeError,
+        LookupError,
+        ValueError,
+        ET.ParseError,
+    ) as error:
         return _unknown(ids, str(error))
     return {job: found.get(job) or BatchJob(job, state="gone") for job in ids}
 

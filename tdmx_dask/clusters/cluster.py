@@ -149,9 +149,11 @@ class Cluster:
     def close(self) -> None:
         """Close the client, and the cluster if it was started here."""
         self._watch.close()
-        if self._owns_client:
-            self.client.close()
-        self.engine.close()
+        try:
+            if self._owns_client:
+                self.client.close()
+        finally:  # whatever becomes of the client: jobs, pods and keys must not stay
+            self.engine.close()
 
     def __enter__(self) -> Self:
         return self

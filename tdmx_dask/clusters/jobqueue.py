@@ -91,18 +91,18 @@ def start_jobs(kind: str, profile: Jobs, *, name: str) -> Cluster:
             f"{_SUBMITS[kind]} is not on the path of this host",
             "Start it where jobs are submitted.",
         )
-    keys, tls = _credentials(profile)
-    try:
-        with dask.config.set(SETTINGS):
+    with contextlib.ExitStack() as held:
+        tls = _credentials(profile, held)
+        held.enter_context(dask.config.set(SETTINGS))  # read all the while that the scheduler runs
+        try:
             made = _class(kind)
             told = options(kind, profile, tls, dashboard_port=free_port(profile.dashboard_port))
             started = made(job_cls=_remembering(made.job_cls), **told)
-    except (OSError, RuntimeError, ValueError, TimeoutError) as error:
-        _remove(keys)
-        raise ClusterError(
-            "cluster", name, f"its scheduler did not start ({error})", "See the profile."
-        ) from error
-    engine = JobEngine(kind, profile, started, keys)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ClusterError(
+                "cluster", name, f"its scheduler did not start ({error})", "See the profile."
+            ) from error
+        engine = JobEngine(kind, profile, started, held.pop_all())
     try:
         client = Client(started)
         most = profile.jobs if profile.maximum_jobs is None else profile.maximum_jobs
@@ -221,39 +221,35 @@ def _without_handlers() -> ModuleType:
         signal.signal = original
 
 
-def _credentials(profile: Jobs) -> tuple[Path | None, Security]:
-    """Those of the profile, or new ones in a folder of their own that the nodes see."""
+def _credentials(profile: Jobs, held: contextlib.ExitStack) -> Security:
+    """Those of the profile, or new ones in a folder of their own that the nodes see, removed in the end."""
     if profile.tls_ca_file and profile.tls_cert and profile.tls_key:
-        return None, security.from_files(
+        return security.from_files(
             security.Credentials(profile.tls_ca_file, profile.tls_cert, profile.tls_key)
         )
-    parent = Path(profile.shared_folder).expanduser()
     try:
+        parent = Path(profile.shared_folder).expanduser()
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         keys = Path(tempfile.mkdtemp(prefix="keys-", dir=parent))
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         raise ClusterError(
             "shared_folder",
-            parent,
+            profile.shared_folder,
             f"it is a folder that this host and all nodes see ({error})",
             "Name another.",
         ) from error
-    return keys, security.from_files(security.write(security.temporary(), keys))
-
-
-def _remove(keys: Path | None) -> None:
-    if keys is not None:
-        shutil.rmtree(keys, ignore_errors=True)
+    held.callback(shutil.rmtree, keys, ignore_errors=True)
+    return security.from_files(security.write(security.temporary(), keys))
 
 
 class JobEngine:
     """Jobs of a batch scheduler that work for a scheduler in this process."""
 
-    def __init__(self, kind: str, profile: Jobs, started: Any, keys: Path | None) -> None:
+    def __init__(self, kind: str, profile: Jobs, started: Any, held: contextlib.ExitStack) -> None:
         self.kind = kind
         self._profile = profile
         self._started = started
-        self._keys = keys
+        self._held = held
         self._keeper = Keeper(started, lambda ids: look(kind, ids), self._log_of)
         self._lock = threading.Lock()
 
@@ -312,13 +308,14 @@ class JobEngine:
 
     def close(self) -> None:
         """Cancel all jobs, end the scheduler, remove the keys."""
-        with self._lock:
+        with self._lock, self._held:
             self._stop_adapting()
             self._keeper.stop()
             with contextlib.suppress(TimeoutError):
-                self._started.sync(self._keeper.release)
-                self._started.close(timeout=30)
-            _remove(self._keys)
+                try:
+                    self._started.sync(self._keeper.release)
+                finally:
+                    self._started.close(timeout=30)
 
     def _stop_adapting(self) -> None:
         adaptive = getattr(self._started, "_adaptive", None)

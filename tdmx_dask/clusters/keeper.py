@@ -91,8 +91,10 @@ class Keeper:
         return {str(worker.name) for worker in workers}
 
     async def _run(self) -> None:
-        while not self._over and self._started.status == Status.running:
+        while self._started.status == Status.running:
             await asyncio.sleep(PERIOD)
+            if self._over:
+                return
             try:
                 await self._step()
             except (
@@ -124,6 +126,9 @@ class Keeper:
 
     def _replace_leaving(self) -> None:
         """Ask for the successor of a worker that drains before it has gone, so that it has somebody to hand its results to."""
+        adaptive = getattr(self._started, "_adaptive", None)
+        if adaptive is not None and adaptive._adapting:
+            return  # a worker that is given back drains, too, and has no successor
         states = {str(worker.name): worker.status for worker in self._started.scheduler.workers.values()}
         self._leaving = {name: job for name, job in self._leaving.items() if name in states}
         drain = [key for key in self._started.workers if states.get(str(key)) == Status.closing_gracefully]
@@ -137,7 +142,7 @@ class Keeper:
 
     async def release(self) -> None:
         """Cancel the jobs of workers that drain."""
-        for job in self._leaving.values():
+        for job in list(self._leaving.values()):
             await job.close()
 
     def _clear_refused(self, now: float) -> None:

@@ -8,7 +8,7 @@ forwarded to loopback from outside.
 from __future__ import annotations
 
 import base64
-import contextlib
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from distributed.security import Security
 
 from tdmx_dask.clusters import manifest as made
 from tdmx_dask.clusters import security
-from tdmx_dask.clusters.api_server import ApiServer
+from tdmx_dask.clusters.api_server import ApiServer, Refused
 from tdmx_dask.clusters.client import Client
 from tdmx_dask.clusters.cluster import Cluster
 from tdmx_dask.clusters.engine import BatchJob
@@ -44,6 +44,8 @@ ANSWER = "10s"
 
 LOOK = 0.25
 """Seconds between two looks."""
+
+_log = logging.getLogger("tdmx_dask")
 
 
 def start_kubernetes(profile: Kubernetes, *, name: str = "kubernetes") -> Cluster:
@@ -87,8 +89,15 @@ class _Pods:
 
     def create(self) -> None:
         for each in made.objects(self._profile):
-            self._api.create(each)
-            self._owned.append((each["kind"].lower() + "s", each["metadata"]["name"]))
+            own = (each["kind"].lower() + "s", each["metadata"]["name"])
+            self._owned.append(
+                own
+            )  # before it is there: an answer that does not come does not mean that it is not made
+            try:
+                self._api.create(each)
+            except Refused:
+                self._owned.remove(own)
+                raise
 
     def scale(self, n: int) -> None:
         """Of the default group. Pods that are too many end what they run; those with the fewest tasks, then the fewest bytes, go first."""
@@ -134,11 +143,16 @@ class _Pods:
 
     def close(self) -> None:
         """Delete what was created here: the pods are theirs, and go with them."""
-        while self._owned:
-            kind, name = self._owned.pop()
-            with contextlib.suppress(ClusterError):  # the rest is deleted all the same
-                self._api.delete(kind, name)
-        self._api.close()
+        try:
+            while self._owned:
+                kind, name = self._owned[-1]
+                try:
+                    self._api.delete(kind, name)
+                except ClusterError as error:  # the rest is deleted all the same
+                    _log.error("%s %s was left in %s: %s", kind, name, self._profile.namespace, error)
+                self._owned.pop()
+        finally:
+            self._api.close()
 
 
 def _load(dask_scheduler: Any) -> dict[str, tuple[int, int]]:

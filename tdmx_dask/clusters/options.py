@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tdmx_dask.errors import InputError
 
 __all__ = [
-    "Check", "choice", "count", "duration", "either", "flag", "fraction", "mapping", "memory", "optional", "port", "text", "texts",
+    "Check", "choice", "count", "duration", "either", "flag", "fraction", "mapping", "memory", "optional", "path", "port", "text", "texts",
 ]  # fmt: skip
 
 Check = Callable[[str, Any], Any]
@@ -64,6 +65,18 @@ def text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not _LINE.fullmatch(value) or not value.strip():
         raise InputError(name, value, "it is one line of text", "Leave it out for the default.")
     return value
+
+
+def path(name: str, value: Any) -> str:
+    """Check for a path; it may begin with ``~``, and stays as it is written, for the nodes expand it themselves."""
+    text(name, value)
+    try:
+        Path(value).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            name, value, "there is no user of this name here", "Write the whole path."
+        ) from error
+    return str(value)
 
 
 def texts(name: str, value: Any) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ class Local:
     processes: bool = _option(True, check.flag)
     dashboard_port: int = _option(8787, check.port)
     tls: bool = _option(True, check.flag)
-    local_directory: str | None = _option(None, check.optional(check.text))
+    local_directory: str | None = _option(None, check.optional(check.path))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +101,9 @@ class Jobs:
     scheduler_interface: str | None = _option(None, check.optional(check.text))
     scheduler_port: int = _option(0, check.port)
     dashboard_port: int = _option(8787, check.port)
-    shared_folder: str = _option("~/.local/share/tdmx", check.text)
-    local_directory: str | None = _option(None, check.optional(check.text))
-    log_directory: str = _option("~/.local/share/tdmx/logs", check.text)
+    shared_folder: str = _option("~/.local/share/tdmx", check.path)
+    local_directory: str | None = _option(None, check.optional(check.path))
+    log_directory: str = _option("~/.local/share/tdmx/logs", check.path)
     python: str | None = _option(None, check.optional(check.text))
     prologue: tuple[str, ...] = _option((), check.texts)
     directives: tuple[str, ...] = _option((), check.texts)
@@ -111,9 +111,9 @@ class Jobs:
     resource_spec: str | None = _option(None, check.optional(check.text))
     disk: int = _option(2**30, check.memory)
     start_timeout: float = _option(600.0, check.duration)
-    tls_ca_file: str | None = _option(None, check.optional(check.text))
-    tls_cert: str | None = _option(None, check.optional(check.text))
-    tls_key: str | None = _option(None, check.optional(check.text))
+    tls_ca_file: str | None = _option(None, check.optional(check.path))
+    tls_cert: str | None = _option(None, check.optional(check.path))
+    tls_key: str | None = _option(None, check.optional(check.path))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,8 +130,8 @@ class Batch:
     """
 
     interface: str | None = _option(None, check.optional(check.text))
-    shared_folder: str = _option("~/.local/share/tdmx", check.text)
-    local_directory: str | None = _option(None, check.optional(check.text))
+    shared_folder: str = _option("~/.local/share/tdmx", check.path)
+    local_directory: str | None = _option(None, check.optional(check.path))
     longest_task: float = _option(600.0, check.duration)
     fits_share: float = _option(0.5, check.fraction)
     start_timeout: float = _option(600.0, check.duration)
@@ -167,9 +167,9 @@ class Kubernetes:
     fits_cores: int = _option(4, check.count(1, "the number of cores"))
     fits_memory: int = _option(8 * 2**30, check.memory)
     tls_secret: str = _option("tdmx-tls", check.text)
-    tls_ca_file: str | None = _option(None, check.optional(check.text))
-    tls_cert: str | None = _option(None, check.optional(check.text))
-    tls_key: str | None = _option(None, check.optional(check.text))
+    tls_ca_file: str | None = _option(None, check.optional(check.path))
+    tls_cert: str | None = _option(None, check.optional(check.path))
+    tls_key: str | None = _option(None, check.optional(check.path))
     service_account: str | None = _option(None, check.optional(check.text))
     image_pull_secret: str | None = _option(None, check.optional(check.text))
     node_selector: Mapping[str, str] = field(default_factory=dict, metadata={"check": check.mapping})
@@ -186,9 +186,9 @@ class Address:
     """
 
     address: str = _option("tcp://127.0.0.1:8786", check.text)
-    tls_ca_file: str | None = _option(None, check.optional(check.text))
-    tls_cert: str | None = _option(None, check.optional(check.text))
-    tls_key: str | None = _option(None, check.optional(check.text))
+    tls_ca_file: str | None = _option(None, check.optional(check.path))
+    tls_cert: str | None = _option(None, check.optional(check.path))
+    tls_key: str | None = _option(None, check.optional(check.path))
 
 
 Profile = Local | Jobs | Batch | Kubernetes | Address
@@ -222,7 +222,7 @@ def read(name: str, given: Mapping[str, Any]) -> tuple[str, Profile]:
     """
     values = {str(key).replace("-", "_"): value for key, value in given.items()}
     kind = values.pop("kind", None)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise InputError(
             f"{name}.kind", kind, "there is no such kind of cluster", f"Known: {', '.join(KINDS)}."
         )

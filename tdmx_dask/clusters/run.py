@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -61,7 +62,7 @@ def run_blocks(
     sent = done = 0
     todo = iter(blocks)
     # on the client's own loop: left out, it is that of whichever client is current, and two threads would handle one connection
-    queue: Any = as_completed(loop=client.loop, with_results=True, raise_errors=False)
+    queue: Any = _Results(loop=client.loop, with_results=True, raise_errors=False)
     flying: dict[Future[Any], tuple[Any, int]] = {}
 
     def send(item: Any, attempt: int) -> None:
@@ -80,17 +81,37 @@ def run_blocks(
         fill()
         for future, result in queue:
             item, attempt = flying.pop(future)
-            if future.status == "finished":
+            failed = result.error if isinstance(result, _Failed) else None
+            if failed is None and future.status == "finished":
                 take(item[0], result)
                 done += 1
                 fill()
             else:
-                _raise_unless_lost(client, future, attempt)
+                _raise_unless_lost(client, future, attempt, failed)
                 send(item, attempt + 1)
     finally:
         announcer.end()
         if flying:
             client.cancel(list(flying), force=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """In place of a result that could not be fetched."""
+
+    error: Exception
+
+
+class _Results(as_completed):
+    """Futures and their results as they come; one whose result cannot be fetched comes, too, where Dask would wait for it for ever."""
+
+    async def _track_future(self, future: Future[Any]) -> None:
+        try:
+            await super()._track_future(future)
+        except Exception as error:
+            with self.lock:
+                if self.futures.pop(future, None) is not None:
+                    self.queue.put_nowait((future, _Failed(error)))
 
 
 class _Limit:
@@ -132,22 +153,26 @@ class _Sender:
         return values
 
 
-def _raise_unless_lost(client: Client, future: Future[Any], attempt: int) -> None:
-    """Raise what a task raised; return where only its data were lost, and it may run again."""
+def _raise_unless_lost(client: Client, future: Future[Any], attempt: int, failed: Exception | None) -> None:
+    """Raise what a task raised; return where only its data or its process were lost, and it may run again.
+
+    `failed` : what kept its result from being fetched, where that was it
+    """
     if client.status != "running":
         raise ClusterError("cluster", client, "the scheduler was lost", "Start it again, and resume.")
-    if future.status in ("cancelled", "lost"):
+    if future.status in ("cancelled", "lost") or isinstance(failed, OSError):
         if attempt < ATTEMPTS:
             return
         raise ClusterError(
             "task", future.key, f"its data were lost {ATTEMPTS} times", "Give the workers more memory."
-        )
-    error = future.exception()
-    if isinstance(error, JobLost) and attempt < ATTEMPTS:  # the child process in which it ran was killed
+        ) from failed
+    error = failed or future.exception()
+    if attempt < ATTEMPTS and (error is None or isinstance(error, JobLost)):  # its child process was killed
         return
     if isinstance(error, KilledWorker | JobLost | MemoryError):
         raise ClusterError(
             "task", future.key, "its process died each time it ran, most often for want of memory",
             "Give the workers more memory, or make the tasks smaller with chunk_size.",
         ) from error  # fmt: skip
+    assert error is not None  # noqa: S101  it is neither finished nor lost
     raise error

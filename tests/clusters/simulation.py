@@ -34,7 +34,11 @@ def once(workers: int, tasks: int) -> tuple[float, float, float]:
     """Wall time beyond the ideal as a fraction, processor ms a task, and cores that the same cluster takes while idle."""
     with (
         LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs=50
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=False,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=50,
         ) as cluster,
         Client(cluster) as client,
     ):

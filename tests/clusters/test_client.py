@@ -17,7 +17,7 @@ from tdmx_dask.errors import ClusterError
 
 @pytest.fixture
 def cluster() -> Iterator[distributed.LocalCluster]:
-    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None) as started:
+    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as started:
         yield started
 
 

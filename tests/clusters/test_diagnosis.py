@@ -92,7 +92,7 @@ def test_examine__a_real_scheduler() -> None:
             threads_per_worker=2,
             processes=False,
             resources={"MEM": 1000},
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
         ) as cluster,
         Client(cluster) as client,
     ):

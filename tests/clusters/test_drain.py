@@ -18,7 +18,9 @@ ran: list[tuple[int, str]] = []
 @pytest.fixture
 def cluster() -> Iterator[LocalCluster]:
     ran.clear()
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+    ) as cluster:
         yield cluster
 
 

@@ -79,7 +79,7 @@ def test_pta__waits_on_its_own_loop_whatever_client_is_current(
 ) -> None:
     """Results that another client's thread takes from the connection are taken by two threads: wrong numbers, or none (seen)."""
     with (
-        LocalCluster(n_workers=1, processes=False, dashboard_address=None) as other,
+        LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as other,
         Client(other.scheduler_address) as current,
     ):
         assert Client.current() is current

@@ -12,6 +12,7 @@ import yaml
 
 import tdmx_dask as tdmx
 from tdmx_dask.api.clusters import resolve
+from tdmx_dask.clusters import jobqueue
 from tdmx_dask.clusters.profile import BATCH, KINDS, Jobs, Local, read
 from tdmx_dask.clusters.start import processes_and_threads
 from tdmx_dask.config import shipped_config
@@ -171,3 +172,47 @@ def test_batch_kinds__have_one_schema(kind: str) -> None:
 )
 def test_local__divides_a_machine_by_its_work(profile: Local, cores: int, expected: tuple[int, int]) -> None:
     assert processes_and_threads(profile, cores) == expected
+
+
+def test_file__times_are_hours_and_minutes_with_and_without_quotes(tmp_path: Path) -> None:
+    for written in ("10:00", '"10:00"', "08:00", "2:30:00"):
+        (tmp_path / "mine.yaml").write_text(
+            f"kind: slurm\nwalltime: {written}\nlongest-task: 1:30\ncores: 8\n"
+        )
+        _, _, profile = resolve(tmp_path / "mine.yaml", {})
+        hours = {"2:30:00": 2.5, "08:00": 8}.get(written, 10)
+        assert isinstance(profile, Jobs)
+        assert (profile.walltime, profile.longest_task, profile.cores) == (hours * 3600, 5400, 8)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kind: [slurm]\n", r"mine\.kind=\['slurm'\]: there is no such kind of cluster"),
+        ("kind: slurm\nwalltime: 2024-13-45\n", "it is a YAML file that can be read"),
+        ("kind: slurm\nshared-folder: ~nobody-of-this-name/x\n", "there is no user of this name here"),
+        ("kind: slurm\ntls-ca-file: ~nobody-of-this-name/x\n", "there is no user of this name here"),
+    ],
+)
+def test_file__bad_ones_are_one_error(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        resolve(tmp_path / "mine.yaml", {})
+    with pytest.raises(InputError, match="it is a YAML file that can be read"):
+        resolve("~nobody-of-this-name/mine.yaml", {})
+
+
+def test_jobs__leave_no_keys_where_their_start_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sbatch").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    def interrupted(_kind: str) -> None:
+        assert list((tmp_path / "shared").glob("keys-*/key.pem"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jobqueue, "_class", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tdmx.cluster("slurm", shared_folder=str(tmp_path / "shared"))
+    assert not list((tmp_path / "shared").iterdir())

@@ -39,7 +39,7 @@ def two_workers(*, plugin: bool) -> Iterator[Client]:
             threads_per_worker=4,
             resources={"MEM": 1000},
             processes=False,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
         ) as cluster,
         Client(cluster) as client,
     ):

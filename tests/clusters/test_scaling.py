@@ -91,7 +91,11 @@ def test_target__counts_tasks_and_what_is_held_back_and_spares_the_busy() -> Non
 
     with (
         LocalCluster(
-            n_workers=0, threads_per_worker=1, processes=False, resources={"MEM": 500}, dashboard_address=None
+            n_workers=0,
+            threads_per_worker=1,
+            processes=False,
+            resources={"MEM": 500},
+            dashboard_address="127.0.0.1:0",
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -133,7 +137,11 @@ def test_adapt__grows_and_shrinks_without_thrashing() -> None:
     starts: list[str] = []
     with (
         LocalCluster(
-            n_workers=0, threads_per_worker=1, processes=False, resources={"MEM": 500}, dashboard_address=None
+            n_workers=0,
+            threads_per_worker=1,
+            processes=False,
+            resources={"MEM": 500},
+            dashboard_address="127.0.0.1:0",
         ) as cluster,
         Client(cluster) as client,
     ):

@@ -41,7 +41,7 @@ def test_installed__knows_this_environment() -> None:
 def test_join__refuses_a_cluster_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
     other = {**installed(), "numpy": "1.26.4"}
     with (
-        LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
     ):
         monkeypatch.setattr(versions, "installed", lambda: other)  # what this process says of itself

@@ -44,7 +44,7 @@ def test_watch__speaks_when_tasks_wait_and_nobody_works(
         return [record.getMessage() for record in caplog.records if record.name == "tdmx_dask"]
 
     with (
-        LocalCluster(n_workers=0, processes=False, dashboard_address=None) as empty,
+        LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as empty,
         Cluster(Client(empty), _Queue()) as cluster,
     ):
         time.sleep(1)

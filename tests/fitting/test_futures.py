@@ -261,7 +261,7 @@ def test_runner__a_fit_that_kills_its_workers_is_named_and_others_survive() -> N
 
 def test_runner__workers_that_declare_no_memory_are_said_once() -> None:
     with (
-        LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
     ):
         with pytest.warns(TdmxWarning, match="the workers declare no MEM"):
@@ -277,7 +277,11 @@ def test_runner__a_worker_that_comes_later() -> None:
     """Without a worker nobody knows what it will hold: the batch waits, then runs, or is refused."""
     with (
         LocalCluster(
-            n_workers=0, processes=False, threads_per_worker=1, resources={"MEM": 200}, dashboard_address=None
+            n_workers=0,
+            processes=False,
+            threads_per_worker=1,
+            resources={"MEM": 200},
+            dashboard_address="127.0.0.1:0",
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -290,7 +294,9 @@ def test_runner__a_worker_that_comes_later() -> None:
 
 
 def test_runner__a_lost_scheduler_is_an_error_and_no_hang() -> None:
-    cluster = LocalCluster(n_workers=1, processes=False, resources={"MEM": 500}, dashboard_address=None)
+    cluster = LocalCluster(
+        n_workers=1, processes=False, resources={"MEM": 500}, dashboard_address="127.0.0.1:0"
+    )
     client = Client(cluster)
     runner = ClusterRunner(client)
     asked = Asked(runner, batch(draws=LONG))
@@ -402,7 +408,11 @@ LARGE, SMALL = (300, 320.0, 2.2), (50, 60.0, 0.55)
 def test_runner__a_mix_stays_within_its_budget_and_near_the_best_schedule() -> None:
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=4, resources={"MEM": 400}, memory_limit=0, dashboard_address=None
+            n_workers=2,
+            threads_per_worker=4,
+            resources={"MEM": 400},
+            memory_limit=0,
+            dashboard_address="127.0.0.1:0",
         ) as cluster,
         Client(cluster) as client,
     ):
