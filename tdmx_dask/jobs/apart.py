@@ -35,7 +35,7 @@ def _run(path: str, *given: Any) -> Any:
     key = str(worker.get_current_task())
     arguments = encode({"path": path, "given": pickle.dumps(given, protocol=5)})
     call = Call(f"{__name__}:_in_child", arguments, name="pta", label=key)
-    return decode(shared_children().run_call(call, _flag(worker, key)).value)
+    return decode(shared_children(worker.state.nthreads).run_call(call, _flag(worker, key)).value)
 
 
 def _in_child(path: str, given: bytes) -> Any:

@@ -89,6 +89,10 @@ class Children:
             raise error
         return Answer(value, answer["seconds"], f"pid {pid}", said)
 
+    def keep(self, idle: int) -> None:
+        """Keep at least so many that have nothing to do."""
+        self._most = max(self._most, idle)
+
     def close(self) -> None:
         """End all children, those that run a call included."""
         with self._lock:
@@ -228,12 +232,13 @@ _shared: Children | None = None
 _shared_lock = threading.Lock()
 
 
-def shared_children() -> Children:
-    """The children that all callers of this process share, such as the tasks of a Dask worker."""
+def shared_children(callers: int = 1) -> Children:
+    """The children that all callers of this process share, such as the tasks of a Dask worker; at least one for each is kept warm."""
     global _shared
     with _shared_lock:
         if _shared is None:
             _shared = Children(available_cores())
+        _shared.keep(callers)
         return _shared
 
 

@@ -157,6 +157,23 @@ def test_apart__a_killed_worker_takes_its_children_along(store: Path) -> None:
     np.testing.assert_array_equal(found["attained_by_draw"], expected["attained_by_draw"])
 
 
+def test_apart__a_child_for_each_thread_is_kept() -> None:
+    """Also where there are more threads than cores: a new one for each block would take longer than the block."""
+    with tdmx.cluster("local", n_workers=1, threads_per_worker=5, dashboard_port=0) as cluster:
+        found: list[int] = []
+        blocks = [(i, None, None) for i in range(15)]
+        run_blocks(
+            cluster.client,
+            apart(pid_and_wait),
+            None,
+            blocks,
+            lambda _, pid: found.append(pid),
+            name="tdmx-pta",
+        )
+        assert len(set(found)) == 5
+        assert {child.pid for child in worker_of(cluster).children()} == set(found)
+
+
 def test_apart__not_where_the_worker_lives_in_this_process() -> None:
     with tdmx.cluster("local", n_workers=1, threads_per_worker=2, processes=False, dashboard_port=0) as here:
         assert here.client.submit(apart(pid_and_wait), key="tdmx-pta-here").result(timeout=30) == os.getpid()
