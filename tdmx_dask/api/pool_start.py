@@ -160,7 +160,7 @@ def _await(pool: Pool, process: subprocess.Popen[bytes], tell: Callable[[str], N
                     0  # it is on its own: this process waits for it no more, and need not warn of it
                 )
                 return Pool(now, "running")
-            if not told and time.monotonic() - began > 5:
+            if not told and time.monotonic() - began > _LONG:
                 told = True
                 tell(f"still starting; its log: {folder / 'log'}")
             time.sleep(_LOOK)

@@ -14,6 +14,8 @@ import psutil
 import pytest
 
 import tdmx_dask as tdmx
+from tdmx_dask.analysis.execute import TASK_NAMES
+from tdmx_dask.clusters.cancellation import KERNEL_PREFIXES
 from tdmx_dask.clusters.cluster import Cluster
 from tdmx_dask.clusters.run import run_blocks
 from tdmx_dask.errors import ClusterError, InputError
@@ -58,6 +60,10 @@ def die(*_: object) -> None:
 def pid_and_wait(*_: object) -> int:
     time.sleep(0.3)
     return os.getpid()
+
+
+def test_apart__tasks_have_the_names_that_are_watched() -> None:
+    assert set(TASK_NAMES.values()) == set(KERNEL_PREFIXES)
 
 
 def test_apart__two_blocks_at_once_in_two_children(wide: Cluster) -> None:
