@@ -13,13 +13,14 @@ import json
 import logging
 import os
 import shutil
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distributed import Scheduler
+from distributed import Scheduler, Status
 
 from tdmx_dask.clusters import security
 from tdmx_dask.clusters.client import Client
@@ -38,6 +39,8 @@ __all__ = ["Task", "start_in_allocation", "task_of"]
 
 LOOK = 0.1
 """Seconds between two looks for the scheduler's record."""
+ALONE = 10.0
+"""Seconds without a client after which it counts as dead."""
 RECORD = "scheduler.json"
 
 
@@ -128,9 +131,22 @@ async def _schedule(profile: Batch, folder: Path) -> None:
             beside = folder / f"{RECORD}.new"
             beside.write_text(json.dumps(record), encoding="utf-8")
             beside.rename(folder / RECORD)
-            await scheduler.finished()
+            await _until_alone(scheduler)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _until_alone(scheduler: Scheduler) -> None:
+    """Wait until the client has closed the scheduler; close it where the client has died, so that the allocation is given back."""
+    seen, alone = False, time.monotonic()
+    while scheduler.status == Status.running:
+        if set(scheduler.clients) - {"fire-and-forget"}:
+            seen, alone = True, time.monotonic()
+        elif seen and time.monotonic() - alone > ALONE:
+            print("tdmx: the client's task is gone; the other tasks end", file=sys.stderr, flush=True)
+            await scheduler.close(reason="tdmx-alone")
+        await asyncio.sleep(LOOK)
+    await scheduler.finished()
 
 
 def _wait(folder: Path, seconds: float) -> dict[str, str]:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.slurm.controller import Slurm, until
@@ -149,3 +150,42 @@ def test_batch__all_inside_one_allocation(site: Path, slurm: Slurm, shared: Path
     assert "on 2 cluster threads" in said
     assert "Traceback" not in said
     assert not list(shared.glob("batch-*"))
+
+
+def test_batch__a_client_that_dies_gives_the_allocation_back(site: Path, slurm: Slurm, shared: Path) -> None:
+    (site / "long.yaml").write_text(SMALL.replace("200000", "2000000000"))
+    script = f"#!/bin/bash\nsrun {TDMX} run long.yaml --out there --on batch\n"  # not told to end all tasks with one
+    environment = {
+        **os.environ,
+        "DASK_TDMX__CLUSTERS__BATCH__INTERFACE": "lo",
+        "DASK_TDMX__CLUSTERS__BATCH__SHARED_FOLDER": str(shared),
+    }
+    sizes = ["--ntasks=3", "--cpus-per-task=1", "--mem-per-cpu=700M", "-o", "job.out"]
+    subprocess.run(
+        ["sbatch", *sizes], input=script, cwd=site, env=environment, check=True, text=True, timeout=20
+    )
+    until(lambda: list(shared.glob("batch-*/scheduler.json")), 60, "the scheduler")
+    time.sleep(8)  # blocks run
+    (client,) = (
+        process
+        for process in psutil.process_iter()
+        if "long.yaml" in _words_of(process) and _environment_of(process).get("SLURM_PROCID") == "1"
+    )
+    client.kill()
+    until(lambda: not slurm.jobs(), 60, "an empty queue")
+    assert "the client's task is gone; the other tasks end" in (site / "job.out").read_text()
+    assert not list(shared.glob("batch-*"))
+
+
+def _words_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def _environment_of(process: psutil.Process) -> dict[str, str]:
+    try:
+        return process.environ()
+    except psutil.Error:
+        return {}
