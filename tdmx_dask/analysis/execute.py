@@ -1,7 +1,8 @@
 """The blocks of a plan, run here and now, on threads, or as delayed tasks for whatever scheduler.
 
 How: work is measured, not guessed. A pass of some thousand profiles is timed; below a fifth of a second in all, the kernel is simply
-called. More goes to Dask's threaded scheduler (the kernels release the GIL). A cluster is used where one is given.
+called. More goes to Dask's threaded scheduler; some seconds are worth a child process for each thread, for threads of one interpreter get
+in each other's way. A cluster is used where one is given.
 """
 
 from __future__ import annotations
@@ -20,11 +21,22 @@ from tdmx_dask.kernels.random import BLOCK
 
 __all__ = ["TASKS", "TASK_NAMES", "cut", "delayed_blocks", "measure", "n_tasks", "run_direct", "run_threads"]
 
-Mode = Literal["direct", "threads", "distributed"]
+Mode = Literal["direct", "threads", "processes", "distributed"]
 Kind = Literal["count", "critical"]
 
 SMALL_WORK = 0.2
 """s; less is not worth a scheduler."""
+
+LARGE_WORK = 5.0
+"""s; less is not worth processes, which take half a second to start."""
+
+Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Where a task runs once it does: a task in, one to be given to a scheduler out."""
+
+
+def _here(task: Callable[..., Any]) -> Callable[..., Any]:
+    return task
+
 
 TASK_SECONDS = (0.05, 1.0, 5.0)
 """Length of a task: at least, aimed at, and at most: a task costs Dask 1–3 ms on a cluster."""
@@ -128,6 +140,9 @@ def run_threads(
     take: Callable[[int, Any], None],
     done: Callable[[], None],
     n_workers: int,
+    *,
+    wrap: Wrap = _here,
+    rows: int = THREAD_ROWS,
 ) -> None:
     """Run the blocks on Dask's threaded scheduler, some tasks a thread at a time; each part is taken as its task ends."""
     from dask.base import compute
@@ -135,7 +150,7 @@ def run_threads(
 
     todo = iter(list(tally.open_blocks()))
     for wave in _waves(todo, 8 * n_workers):
-        tasks = delayed_blocks(kind, plan, inputs, [block for _, block in wave])
+        tasks = delayed_blocks(kind, plan, inputs, [block for _, block in wave], wrap, rows)
         index_of = {task.key: index for task, (index, _) in zip(tasks, wave, strict=True)}
 
         def take_part(key: Any, part: Any, *_: Any, index_of: dict[Any, int] = index_of) -> None:
@@ -152,7 +167,8 @@ def delayed_blocks(
     plan: Plan,
     inputs: Inputs,
     blocks: Iterable[Block],
-    wrap: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda task: task,
+    wrap: Wrap = _here,
+    rows: int = THREAD_ROWS,
 ) -> list[Any]:
     """One delayed task a block, named ``tdmx-pta`` or ``tdmx-mic`` in the dashboard.
 
@@ -166,7 +182,7 @@ def delayed_blocks(
     shared = delayed(plan, name=f"tdmx-plan-0-{token}", traverse=False)
     run = delayed(wrap(TASKS[kind]), pure=False)
     return [
-        run(shared, block, inputs.values(block), THREAD_ROWS, dask_key_name=f"{TASK_NAMES[kind]}-{i}-{token}")
+        run(shared, block, inputs.values(block), rows, dask_key_name=f"{TASK_NAMES[kind]}-{i}-{token}")
         for i, block in enumerate(blocks)
     ]
 

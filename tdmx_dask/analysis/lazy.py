@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from tdmx_dask.analysis.execute import cut, delayed_blocks
+from tdmx_dask.analysis.execute import Wrap, cut, delayed_blocks
 from tdmx_dask.analysis.inputs import Inputs
 from tdmx_dask.analysis.plan import Block, Plan
 from tdmx_dask.analysis.tally import new_tally
@@ -24,9 +24,6 @@ NOMINAL_SECONDS = 1e-7
 
 WORKERS = 8
 """Workers that a lazy graph is cut for, which it does not know yet."""
-
-
-Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def lazy_counts(

@@ -31,7 +31,7 @@ from tdmx_dask.version import __version__
 __all__ = ["breakpoint", "cfr", "critical_mic", "pta"]
 
 Progress = bool | Callable[[int, int], None]
-Run = Literal["auto", "direct", "threads", "distributed"]
+Run = Literal["auto", "direct", "threads", "processes", "distributed"]
 
 
 def pta(
@@ -84,7 +84,7 @@ def pta(
     on : a cluster: of ours, a distributed Client, ``"current"``, an address or a profile's name
     run : ``auto`` chooses by measured work
     chunk_size : draws of a task, rounded up to whole blocks of 1,024; results do not depend on it
-    n_workers : threads, or workers of a cluster started for this call
+    n_workers : threads, processes, or workers of a cluster started for this call
     progress : True for a bar, or a function of (profiles done, profiles in all)
     compute : False gives dask-backed variables: nothing is read yet
     checkpoint : file in which counts are kept, and from which a run goes on

@@ -1,4 +1,4 @@
-"""Where a question is answered: here, on threads, or on a cluster. Chosen by measured work, and recorded."""
+"""Where a question is answered: here, on threads, in processes, or on a cluster. Chosen by measured work, and recorded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Place", "choose"]
 
-RUNS = ("auto", "direct", "threads", "distributed")
+RUNS = ("auto", "direct", "threads", "processes", "distributed")
 
 
 class Place:
@@ -27,7 +27,7 @@ class Place:
 
     Attributes
     ----------
-    mode : direct, threads or distributed
+    mode : direct, threads, processes or distributed
     n_workers : threads of the machine or the cluster; 0 for a direct call
     seconds : of one core that the work was measured to take, 0 where it was not worth measuring
     """
@@ -65,6 +65,14 @@ class Place:
             execute.run_direct(kind, plan, inputs, tally, take, done)
         elif self.mode == "threads":
             execute.run_threads(kind, plan, inputs, tally, take, done, self.n_workers)
+        elif self.mode == "processes":
+            from tdmx_dask.jobs.apart import Beside
+            from tdmx_dask.kernels.counts import ROWS
+
+            with Beside(self.n_workers) as beside:
+                execute.run_threads(
+                    kind, plan, inputs, tally, take, done, self.n_workers, wrap=beside, rows=ROWS
+                )
         else:
             from tdmx_dask.clusters.run import run_blocks
             from tdmx_dask.jobs.apart import apart
@@ -106,6 +114,8 @@ def choose(question: Question, *, on: object, run: str, n_workers: int | None) -
     cores = _cores() if n_workers is None else n_workers
     if run == "direct" or (run == "auto" and (seconds < execute.SMALL_WORK or cores == 1)):
         yield Place("direct", 0, seconds)
+    elif run == "processes" or (run == "auto" and seconds >= execute.LARGE_WORK):
+        yield Place("processes", cores, seconds)
     else:
         yield Place("threads", cores, seconds)
 

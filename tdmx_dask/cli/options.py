@@ -43,7 +43,7 @@ def work_options(command: _Command) -> _Command:
         ON,
         click.option(
             "--run",
-            type=click.Choice(["auto", "direct", "threads", "distributed"]),
+            type=click.Choice(["auto", "direct", "threads", "processes", "distributed"]),
             default="auto",
             show_default=True,
             help="Where to run; auto chooses by measured work.",
@@ -55,7 +55,10 @@ def work_options(command: _Command) -> _Command:
             help="Draws a task; never changes a result.",
         ),
         click.option(
-            "--workers", type=click.IntRange(min=1), metavar="N", help="Threads, or workers of a cluster."
+            "--workers",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Threads, processes, or workers of a cluster.",
         ),
     ):
         command = option(command)

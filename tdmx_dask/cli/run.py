@@ -87,6 +87,11 @@ def _how(result: StudyResult) -> str:
     who = f"{n_draws:,} virtual patients" if result.study.draws is None else f"{n_draws:,} draws"
     if n_subjects > 1:
         who = f"{n_draws:,} draws of {n_subjects:,} virtual patients each"
-    where = {"direct": "in this process", "threads": "on {} threads", "distributed": "on {} cluster threads"}
+    where = {
+        "direct": "in this process",
+        "threads": "on {} threads",
+        "processes": "in {} processes",
+        "distributed": "on {} cluster threads",
+    }
     place = where.get(str(attrs.get("run_mode")), "").format(attrs.get("n_workers", 1))
     return f"{who}, seed {result.study.seed}, {place}, {seconds:.2g} s."

@@ -1,4 +1,4 @@
-"""Blocks of profiles below a Dask worker with several threads, each in a child process of its own.
+"""Blocks of profiles in child processes: of this process, or of a Dask worker with several threads.
 
 Kernels are many short calls of NumPy, and threads of one interpreter wait for its lock between any two of them: two threads had half of two
 cores, four had less than one (measured). A worker stays one place with one purse of memory all the same, and its children are kept warm.
@@ -11,17 +11,76 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
+from tdmx_dask.errors import JobLost
 from tdmx_dask.jobs.child import function_of
 from tdmx_dask.store.value import decode, encode
 
-__all__ = ["apart"]
+if TYPE_CHECKING:
+    from tdmx_dask.jobs.executor import Call
+
+__all__ = ["Beside", "apart"]
+
+ATTEMPTS = 3
+"""Times that a block is run whose child is killed."""
 
 
 def apart(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function of a module, to be run by any scheduler; on a worker with several threads it runs in a child."""
-    return partial(_run, f"{function.__module__}:{function.__qualname__}")
+    return partial(_run, _path(function))
+
+
+class Beside:
+    """Child processes of this process for one run, one a thread of the caller; a context manager that ends them.
+
+    They are started without the caller's script, which needs no guard.
+
+    Parameters
+    ----------
+    n : processes
+    """
+
+    def __init__(self, n: int) -> None:
+        from tdmx_dask.jobs.children import Children
+
+        self._children = Children(n)
+        self._over = threading.Event()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function of a module, run in a child."""
+        return partial(self._run, _path(function))
+
+    def _run(self, path: str, *given: Any) -> Any:
+        call = _call(path, given, path)
+        for attempt in range(ATTEMPTS):
+            try:
+                return decode(self._children.run_call(call, self._over).value)
+            except JobLost:  # it was killed
+                if attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._children.close()
+
+
+def _path(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}:{function.__qualname__}"
+
+
+def _call(path: str, given: tuple[Any, ...], label: str) -> Call:
+    from tdmx_dask.jobs.executor import Call
+
+    arguments = encode({"path": path, "given": pickle.dumps(given, protocol=5)})
+    return Call(f"{__name__}:_in_child", arguments, name="pta", label=label)
 
 
 def _run(path: str, *given: Any) -> Any:
@@ -30,12 +89,10 @@ def _run(path: str, *given: Any) -> Any:
     if worker is None or worker.state.nthreads == 1 or worker.nanny is None:
         return function_of(path)(*given)
     from tdmx_dask.jobs.children import shared_children
-    from tdmx_dask.jobs.executor import Call
 
     key = str(worker.get_current_task())
-    arguments = encode({"path": path, "given": pickle.dumps(given, protocol=5)})
-    call = Call(f"{__name__}:_in_child", arguments, name="pta", label=key)
-    return decode(shared_children(worker.state.nthreads).run_call(call, _flag(worker, key)).value)
+    children = shared_children(worker.state.nthreads)
+    return decode(children.run_call(_call(path, given, key), _flag(worker, key)).value)
 
 
 def _in_child(path: str, given: bytes) -> Any:

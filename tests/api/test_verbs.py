@@ -40,6 +40,7 @@ def reference(store: Path) -> xr.Dataset:
         {"run": "threads", "n_workers": 1},
         {"run": "threads", "n_workers": 2, "chunk_size": 1024},
         {"run": "threads", "n_workers": 3, "chunk_size": 5000},
+        {"run": "processes", "n_workers": 2, "chunk_size": 1024},
     ],
 )
 def test_pta__same_counts_for_any_chunking(
@@ -67,7 +68,7 @@ def test_pta__a_shorter_run_is_a_prefix(store: Path, reference: xr.Dataset) -> N
 def test_pta__same_for_any_kind_of_dataset(store: Path, reference: xr.Dataset, lazy: str) -> None:
     draws = tdmx.open_draws(store)
     draws = {"numpy": draws.load(), "backend": draws, "dask": draws.chunk(draw=700)}[lazy]
-    for run in ("direct", "threads"):
+    for run in ("direct", "threads", "processes"):
         found = tdmx.pta(draws, COUNTED, TARGETS, mic=MIC, subjects=9, seed=3, run=run, n_workers=2)
         np.testing.assert_array_equal(found["attained_by_draw"], reference["attained_by_draw"])
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,12 +16,13 @@ import psutil
 import pytest
 
 import tdmx_dask as tdmx
-from tdmx_dask.analysis.execute import TASK_NAMES
+from tdmx_dask.analysis import execute
 from tdmx_dask.clusters.cancellation import KERNEL_PREFIXES
 from tdmx_dask.clusters.cluster import Cluster
+from tdmx_dask.clusters.resources import available_cores
 from tdmx_dask.clusters.run import run_blocks
-from tdmx_dask.errors import ClusterError, InputError
-from tdmx_dask.jobs.apart import apart
+from tdmx_dask.errors import ClusterError, InputError, JobLost
+from tdmx_dask.jobs.apart import Beside, apart
 from tests.conftest import MIC
 from tests.jobs.processes import gone, until
 
@@ -63,7 +66,7 @@ def pid_and_wait(*_: object) -> int:
 
 
 def test_apart__tasks_have_the_names_that_are_watched() -> None:
-    assert set(TASK_NAMES.values()) == set(KERNEL_PREFIXES)
+    assert set(execute.TASK_NAMES.values()) == set(KERNEL_PREFIXES)
 
 
 def test_apart__two_blocks_at_once_in_two_children(wide: Cluster) -> None:
@@ -183,3 +186,63 @@ def test_apart__a_child_for_each_thread_is_kept() -> None:
 def test_apart__not_where_the_worker_lives_in_this_process() -> None:
     with tdmx.cluster("local", n_workers=1, threads_per_worker=2, processes=False, dashboard_port=0) as here:
         assert here.client.submit(apart(pid_and_wait), key="tdmx-pta-here").result(timeout=30) == os.getpid()
+
+
+# children of this process
+
+
+def test_beside__some_seconds_of_work_take_processes_by_themselves(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "LARGE_WORK", 1.0)
+    if available_cores() == 1:
+        pytest.skip("one core: nothing is gained")
+    before = set(psutil.Process().children())
+    seen: set[int] = set()
+
+    def watch(_done: int, _total: int) -> None:
+        seen.update(child.pid for child in set(psutil.Process().children()) - before)
+
+    question = {**QUESTION, "subjects": 5000}
+    found = tdmx.pta(store, REGIMENS, TARGETS, progress=watch, **question)
+    assert found.attrs["run_mode"] == "processes"
+    assert len(seen) == available_cores()
+    assert gone(list(seen), 5)
+    assert tdmx.pta(store, REGIMENS, TARGETS, **QUESTION).attrs["run_mode"] == "direct"
+
+
+def test_beside__a_child_that_is_killed_runs_its_block_again(tmp_path: Path) -> None:
+    with Beside(1) as beside:
+        assert beside(die_at_first)(str(tmp_path), None, None) != os.getpid()
+        with pytest.raises(JobLost, match="its process was killed from outside by SIGKILL"):
+            beside(die)(None)
+
+
+INTERRUPTED = """
+import sys
+import tdmx_dask as tdmx
+tdmx.pta(sys.argv[1], "1 g q8h inf 1h", "T>MIC >= 50%", mic=1, subjects=2_000_000, run="processes", n_workers=2,
+         progress=lambda done, total: print(done, flush=True))
+"""
+
+
+def test_beside__a_script_without_a_guard_and_an_interrupt(store: Path, tmp_path: Path) -> None:
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED)
+    running = subprocess.Popen(
+        [sys.executable, script, store],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stdout is not None
+    while int(running.stdout.readline()) == 0:
+        pass
+    children = [child.pid for child in psutil.Process(running.pid).children()]
+    assert len(children) == 2
+    os.killpg(running.pid, signal.SIGINT)
+    _, errors = running.communicate(timeout=30)
+    assert errors.count("Traceback (most recent call last)") == 1, errors
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert gone(children, 5)
