@@ -146,7 +146,6 @@ def run_threads(
 ) -> None:
     """Run the blocks on Dask's threaded scheduler, some tasks a thread at a time; each part is taken as its task ends."""
     from dask.base import compute
-    from dask.callbacks import Callback
 
     todo = iter(list(tally.open_blocks()))
     for wave in _waves(todo, 8 * n_workers):
@@ -158,8 +157,13 @@ def run_threads(
                 take(index_of[key], part)
                 done()
 
-        with Callback(posttask=take_part):
-            compute(*tasks, scheduler="threads", num_workers=n_workers)
+        # given to this call alone: a callback that is registered goes to whichever thread of the process computes next
+        compute(
+            *tasks,
+            scheduler="threads",
+            num_workers=n_workers,
+            callbacks=[(None, None, None, take_part, None)],
+        )
 
 
 def delayed_blocks(

@@ -59,7 +59,26 @@ class Place:
         take: Callable[[int, Any], None],
         done: Callable[[], None],
     ) -> None:
-        """Run all open blocks; hand each result to `take`, then call `done`."""
+        """Run all open blocks; hand each result to `take`, then call `done`.
+
+        Raises
+        ------
+        RuntimeError
+            A block was not taken: no result is better than a wrong one.
+        """
+        self._run(kind, question, tally, take, done)
+        left = sum(1 for _ in tally.open_blocks())
+        if left:
+            raise RuntimeError(f"{left} of {len(tally.blocks)} blocks were not counted (run={self.mode})")
+
+    def _run(
+        self,
+        kind: execute.Kind,
+        question: Question,
+        tally: Tally,
+        take: Callable[[int, Any], None],
+        done: Callable[[], None],
+    ) -> None:
         plan, inputs = question.plan, question.inputs
         if self.mode == "direct":
             execute.run_direct(kind, plan, inputs, tally, take, done)

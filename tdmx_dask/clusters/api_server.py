@@ -183,6 +183,7 @@ class ApiServer:
             fix = "deploy/kubernetes/fixed/access.yaml shows the rights that a user needs."
         elif status == 404:
             fix = "Is the Dask operator installed, and does the namespace exist? See deploy/kubernetes/README.md."
-        return Refused(
-            "kubernetes", f"{method} {self.namespace}/{what}", f"the API server refuses: {said}", fix
-        )
+        made = (
+            Refused if 400 <= status < 500 else ClusterError
+        )  # of what is amiss with itself, it may have done it
+        return made("kubernetes", f"{method} {self.namespace}/{what}", f"the API server refuses: {said}", fix)

@@ -138,7 +138,9 @@ class Announcer:
     def say(self, tasks: int, *, done: int = 0) -> None:
         """So many tasks are held back, and so many done."""
         now = time.monotonic()
-        if (tasks, done) != self._said and now - self._last >= PERIOD:
+        if (tasks, done) == self._said:
+            return
+        if now - self._last >= PERIOD or (not tasks and self._said[0]):
             self._last, self._said = now, (tasks, done)
             self._send(tasks, done, over=False)
 

@@ -17,7 +17,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -93,7 +93,7 @@ def start_jobs(kind: str, profile: Jobs, *, name: str) -> Cluster:
         )
     with contextlib.ExitStack() as held:
         tls = _credentials(profile, held)
-        held.enter_context(dask.config.set(SETTINGS))  # read all the while that the scheduler runs
+        held.enter_context(_settings())
         try:
             made = _class(kind)
             told = options(kind, profile, tls, dashboard_port=free_port(profile.dashboard_port))
@@ -114,6 +114,28 @@ def start_jobs(kind: str, profile: Jobs, *, name: str) -> Cluster:
         engine.close()
         raise
     return Cluster(client, engine, name=name)
+
+
+_running = 0
+_set: Any = None
+_settings_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _settings() -> Iterator[None]:
+    """Hold `SETTINGS` while any cluster runs: Dask reads them all the while. They are undone when the last has ended."""
+    global _running, _set
+    with _settings_lock:
+        if not _running:
+            _set = dask.config.set(SETTINGS)
+        _running += 1
+    try:
+        yield
+    finally:
+        with _settings_lock:
+            _running -= 1
+            if not _running:
+                _set.__exit__(None, None, None)
 
 
 def options(kind: str, profile: Jobs, tls: Security, *, dashboard_port: int = 0) -> dict[str, Any]:

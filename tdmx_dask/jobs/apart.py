@@ -85,12 +85,13 @@ def _call(path: str, given: tuple[Any, ...], label: str) -> Call:
 
 def _run(path: str, *given: Any) -> Any:
     worker = _worker()
-    # without a nanny it lives in somebody's own process, and is meant to stay there
-    if worker is None or worker.state.nthreads == 1 or worker.nanny is None:
+    task = None if worker is None else worker.active_threads.get(threading.get_ident())
+    # without a nanny it lives in somebody's own process, and is meant to stay there; a thread of a task's own is not the worker's
+    if task is None or worker.state.nthreads == 1 or worker.nanny is None:
         return function_of(path)(*given)
     from tdmx_dask.jobs.children import shared_children
 
-    key = str(worker.get_current_task())
+    key = str(task)
     children = shared_children(worker.state.nthreads)
     return decode(children.run_call(_call(path, given, key), _flag(worker, key)).value)
 

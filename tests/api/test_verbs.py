@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tdmx_dask as tdmx
+from tdmx_dask.analysis import execute
 from tdmx_dask.errors import InputError, SchemaError, StoreError, TdmxWarning
 from tests.conftest import MIC, posterior
 
@@ -452,3 +455,30 @@ def test_breakpoint__at_other_levels() -> None:
         attained = [mic for mic in MIC if result["pta"].sel(mic=mic)[0, 0, 0] >= level]
         assert found[0] == max(attained)
         assert np.isnan(found[1])
+
+
+@pytest.mark.parametrize("run", ["threads", "processes"])
+def test_pta__of_several_threads_at_once(store: Path, reference: xr.Dataset, run: str) -> None:
+    """Each takes its own parts: a callback of Dask's goes to whichever thread computes next (wrong numbers, seen)."""
+    asked = {"mic": MIC, "subjects": 9, "seed": 3, "run": run, "n_workers": 2, "chunk_size": 1024}
+
+    def ask(_: int) -> Any:
+        found = [tdmx.pta(store, COUNTED, TARGETS, **asked) for _ in range(1 if run == "processes" else 8)]
+        critical = tdmx.critical_mic(
+            store, COUNTED, TARGETS[:1], **once, run=run, n_workers=2, chunk_size=1024
+        )
+        return found, critical
+
+    once: dict[str, Any] = {"subjects": 2, "seed": 3}
+    direct = tdmx.critical_mic(store, COUNTED, TARGETS[:1], **once, run="direct")
+    with ThreadPoolExecutor(4) as threads:
+        for found, critical in threads.map(ask, range(4)):
+            for each in found:
+                np.testing.assert_array_equal(each["attained_by_draw"], reference["attained_by_draw"])
+            np.testing.assert_array_equal(critical, direct)
+
+
+def test_pta__a_block_that_is_missing_is_no_result(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execute, "run_direct", lambda *_: None)
+    with pytest.raises(RuntimeError, match=r"1 of 1 blocks were not counted \(run=direct\)"):
+        tdmx.pta({"CL": [1.0], "Vc": [1.0]}, "1 g q8h", "T>MIC >= 50%", mic=1, run="direct")

@@ -112,6 +112,19 @@ def test_apart__a_lazy_graph_too(wide: Cluster, store: Path) -> None:
     )
 
 
+def threads_of_a_task(path: str) -> list[int]:
+    """In a task: a lazy result on threads of its own, which are not the worker's."""
+    lazy = tdmx.pta(path, REGIMENS, TARGETS, compute=False, **QUESTION)
+    counts: list[int] = lazy["n_attained"].compute(scheduler="threads").values.ravel().tolist()
+    return counts
+
+
+def test_apart__not_in_threads_that_a_task_has_made(wide: Cluster, store: Path) -> None:
+    direct = tdmx.pta(store, REGIMENS, TARGETS, run="direct", **QUESTION)
+    found = wide.client.submit(threads_of_a_task, str(store), key="somebody-elses").result(timeout=60)
+    assert found == direct["n_attained"].values.ravel().tolist()
+
+
 def test_apart__an_error_is_the_same_error(wide: Cluster) -> None:
     draws = {"CL": np.array([5.0] * 20_000 + [-1.0]), "Vc": np.full(20_001, 30.0)}
     with pytest.raises(InputError, match=r"CL\[chain=0, draw=20000\]=-1"):
