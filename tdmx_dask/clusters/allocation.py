@@ -131,18 +131,21 @@ async def _schedule(profile: Batch, folder: Path) -> None:
             beside = folder / f"{RECORD}.new"
             beside.write_text(json.dumps(record), encoding="utf-8")
             beside.rename(folder / RECORD)
-            await _until_alone(scheduler)
+            await _until_alone(scheduler, profile.start_timeout)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _until_alone(scheduler: Scheduler) -> None:
-    """Wait until the client has closed the scheduler; close it where the client has died, so that the allocation is given back."""
-    seen, alone = False, time.monotonic()
+async def _until_alone(scheduler: Scheduler, patience: float) -> None:
+    """Wait until the client has closed the scheduler; close it where the client has died, so that the allocation is given back.
+
+    `patience` : s that the client may take to come
+    """
+    alone = time.monotonic()
     while scheduler.status == Status.running:
         if set(scheduler.clients) - {"fire-and-forget"}:
-            seen, alone = True, time.monotonic()
-        elif seen and time.monotonic() - alone > ALONE:
+            alone, patience = time.monotonic(), ALONE
+        elif time.monotonic() - alone > patience:
             print("tdmx: the client's task is gone; the other tasks end", file=sys.stderr, flush=True)
             await scheduler.close(reason="tdmx-alone")
         await asyncio.sleep(LOOK)

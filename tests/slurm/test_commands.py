@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -165,16 +166,27 @@ def test_batch__a_client_that_dies_gives_the_allocation_back(site: Path, slurm: 
         ["sbatch", *sizes], input=script, cwd=site, env=environment, check=True, text=True, timeout=20
     )
     until(lambda: list(shared.glob("batch-*/scheduler.json")), 60, "the scheduler")
-    time.sleep(8)  # blocks run
-    (client,) = (
-        process
-        for process in psutil.process_iter()
-        if "long.yaml" in _words_of(process) and _environment_of(process).get("SLURM_PROCID") == "1"
-    )
+    (record,) = shared.glob("batch-*/scheduler.json")
+    port = int(json.loads(record.read_text())["address"].rpartition(":")[2])
+
+    def joined() -> list[psutil.Process]:
+        found = [each for each in psutil.process_iter() if _environment_of(each).get("SLURM_PROCID") == "1"]
+        return [each for each in found if "long.yaml" in _words_of(each) and _is_connected(each, port)]
+
+    until(joined, 60, "the client")
+    time.sleep(2)  # blocks run
+    (client,) = joined()
     client.kill()
     until(lambda: not slurm.jobs(), 60, "an empty queue")
     assert "the client's task is gone; the other tasks end" in (site / "job.out").read_text()
     assert not list(shared.glob("batch-*"))
+
+
+def _is_connected(process: psutil.Process, port: int) -> bool:
+    try:
+        return any(each.raddr and each.raddr.port == port for each in process.net_connections("inet"))
+    except psutil.Error:
+        return False
 
 
 def _words_of(process: psutil.Process) -> list[str]:
