@@ -17,12 +17,11 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import dask.config
 from distributed import Status
 from distributed.security import Security
 
@@ -30,6 +29,7 @@ from tdmx_dask.clusters import security
 from tdmx_dask.clusters.batch_queue import look
 from tdmx_dask.clusters.client import Client
 from tdmx_dask.clusters.cluster import Cluster
+from tdmx_dask.clusters.dask_settings import dask_settings
 from tdmx_dask.clusters.engine import BatchJob
 from tdmx_dask.clusters.keeper import Keeper
 from tdmx_dask.clusters.plugins import install
@@ -40,12 +40,6 @@ from tdmx_dask.clusters.worker import MARGIN
 from tdmx_dask.errors import ClusterError
 
 __all__ = ["JobEngine", "options", "refusal", "script", "start_jobs"]
-
-SETTINGS = {
-    "distributed.deploy.lost-worker-timeout": "3s",
-    "distributed.scheduler.default-task-durations": {"tdmx-fit": "10m", "tdmx-job": "1m"},
-}
-"""A worker that is lost is replaced soon; tasks of unknown length count as what they are, so that enough jobs are asked for."""
 
 ADAPT = {"interval": "1s", "wait_count": 20, "target_duration": "60s"}
 """How often the number of jobs is thought over, how often in a row one must be too many before it goes, in which time work should end."""
@@ -93,7 +87,7 @@ def start_jobs(kind: str, profile: Jobs, *, name: str) -> Cluster:
         )
     with contextlib.ExitStack() as held:
         tls = _credentials(profile, held)
-        held.enter_context(_settings())
+        held.enter_context(dask_settings())
         try:
             made = _class(kind)
             told = options(kind, profile, tls, dashboard_port=free_port(profile.dashboard_port))
@@ -114,28 +108,6 @@ def start_jobs(kind: str, profile: Jobs, *, name: str) -> Cluster:
         engine.close()
         raise
     return Cluster(client, engine, name=name)
-
-
-_running = 0
-_set: Any = None
-_settings_lock = threading.Lock()
-
-
-@contextlib.contextmanager
-def _settings() -> Iterator[None]:
-    """Hold `SETTINGS` while any cluster runs: Dask reads them all the while. They are undone when the last has ended."""
-    global _running, _set
-    with _settings_lock:
-        if not _running:
-            _set = dask.config.set(SETTINGS)
-        _running += 1
-    try:
-        yield
-    finally:
-        with _settings_lock:
-            _running -= 1
-            if not _running:
-                _set.__exit__(None, None, None)
 
 
 def options(kind: str, profile: Jobs, tls: Security, *, dashboard_port: int = 0) -> dict[str, Any]:
