@@ -66,19 +66,6 @@ class Place:
         RuntimeError
             A block was not taken: no result is better than a wrong one.
         """
-        self._run(kind, question, tally, take, done)
-        left = sum(1 for _ in tally.open_blocks())
-        if left:
-            raise RuntimeError(f"{left} of {len(tally.blocks)} blocks were not counted (run={self.mode})")
-
-    def _run(
-        self,
-        kind: execute.Kind,
-        question: Question,
-        tally: Tally,
-        take: Callable[[int, Any], None],
-        done: Callable[[], None],
-    ) -> None:
         plan, inputs = question.plan, question.inputs
         if self.mode == "direct":
             execute.run_direct(kind, plan, inputs, tally, take, done)
@@ -108,6 +95,9 @@ class Place:
                 self._cluster.client, apart(execute.TASKS[kind]), plan, blocks, both, name=execute.TASK_NAMES[kind],
                 total=total, seconds=self.seconds / max(1, len(tally.blocks)), threads=self.n_workers,
             )  # fmt: skip
+        left = sum(1 for _ in tally.open_blocks())
+        if left:
+            raise RuntimeError(f"{left} of {len(tally.blocks)} blocks were not counted (run={self.mode})")
 
 
 @contextmanager
