@@ -136,3 +136,14 @@ def test_house__shipped_study_runs(name: str, tmp_path: Path) -> None:
     assert asked.sum() == len(study.design) * len(study.targets)
     assert ((pta[asked] >= 0) & (pta[asked] <= 1)).all()
     assert {"pta.csv", "report.html", "run.json"} <= {path.name for path in (tmp_path / name).iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [("sleep 0 & wait $!", 0), ("sleep 9 & true", 0), ("(exit 3)", 3)]
+)
+def test_house__the_checks_end_with_the_status_of_what_they_checked(body: str, status: int) -> None:
+    lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    head = [line for line in lines if line.startswith(("set -", "scratch=", "trap "))]
+    assert len(head) == 3
+    done = subprocess.run(["bash", "-c", "\n".join([*head, body])], capture_output=True, timeout=5)
+    assert done.returncode == status
