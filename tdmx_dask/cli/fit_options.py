@@ -13,9 +13,8 @@ from tdmx_dask.errors import InputError
 
 if TYPE_CHECKING:
     from tdmx_dask.domain.assessment import Assessment
-    from tdmx_dask.domain.error_model import ErrorModel
 
-__all__ = ["asked", "assessment_of", "fit_options", "parse_error"]
+__all__ = ["asked", "assessment_of", "fit_options"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _COUNT = click.IntRange(min=1)
@@ -76,40 +75,10 @@ def asked(options: dict[str, Any]) -> dict[str, Any]:
     if options["priors"]:
         found["priors"] = _priors(options["priors"])
     if options["error"]:
-        found["error"] = parse_error(options["error"])
+        from tdmx_dask.domain.error_model import ErrorModel
+
+        found["error"] = ErrorModel.parse(options["error"], name="--error")
     return found
-
-
-def parse_error(text: str) -> ErrorModel:
-    """An error model from its kind and its figures: additive in mg/L, then proportional.
-
-    Examples
-    --------
-    >>> parse_error("combined 0.5 15%").proportional.median
-    0.15
-    """
-    from tdmx_dask.domain.error_model import ERROR_KINDS, ErrorModel
-    from tdmx_dask.domain.section import Item, nearest
-
-    kind, *figures = text.split() or [""]
-    if kind not in ERROR_KINDS:
-        raise InputError("--error", text, "it begins with the kind of the error", nearest(kind, ERROR_KINDS))
-    parts = ErrorModel.parts_of(kind)
-    if len(figures) != len(parts):
-        needs = " and ".join("additive in mg/L" if part == "additive" else "proportional" for part in parts)
-        example = {"additive": "0.5", "proportional": "15%"}
-        fix = f'Write "{kind} {" ".join(example[part] for part in parts)}".'
-        raise InputError("--error", text, f"a {kind} error has its figures: {needs}", fix)
-    return ErrorModel.from_mapping(
-        Item({"kind": kind, **dict(zip(parts, map(_number, figures), strict=True))}, "--error")
-    )
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _priors(given: str) -> Any:

@@ -8,7 +8,8 @@ from typing import Literal, get_args
 
 from tdmx_dask.domain.prior import Prior
 from tdmx_dask.domain.section import Item, nearest
-from tdmx_dask.domain.units import real
+from tdmx_dask.domain.units import number_text, real
+from tdmx_dask.domain.variability import variability_text
 from tdmx_dask.errors import InputError
 
 __all__ = ["ERROR_KINDS", "ErrorKind", "ErrorModel"]
@@ -151,6 +152,64 @@ class ErrorModel:
         with item.naming():
             return cls(kind, nu=nu, **parts)  # type: ignore[arg-type]
 
+    @classmethod
+    def parse(cls, text: str, *, name: str = "error") -> ErrorModel:
+        """An error model from its kind and its figures: additive in mg/L, then proportional.
+
+        Behind a figure may stand how well it is known: ``cv 30%``, or ``omega 0.3``; behind all, ``nu 4`` of a Student error.
+
+        Parameters
+        ----------
+        text : such as ``combined 0.5 15%`` or ``proportional 15% cv 30%``
+        name : what the text is, for complaints
+
+        Raises
+        ------
+        InputError
+            No such kind, a figure too few or too many, or out of range.
+
+        Examples
+        --------
+        >>> error = ErrorModel.parse("combined 0.5 15% cv 30%")
+        >>> error.additive.median, error.proportional.median, error.free
+        (0.5, 0.15, ('proportional',))
+        >>> error.text()
+        'combined 0.5 0.15 cv 30%'
+        """
+        if not isinstance(text, str):
+            raise InputError(name, text, "an error model is a text here", 'Write "proportional 15%".')
+        kind, *words = text.split() or [""]
+        if kind not in ERROR_KINDS:
+            raise InputError(name, text, "it begins with the kind of the error", nearest(kind, ERROR_KINDS))
+        parts = cls.parts_of(kind)
+        mapping: dict[str, object] = {"kind": kind}
+        if len(words) > 1 and words[-2] == "nu":
+            mapping["nu"] = _figure(words[-1])
+            words = words[:-2]
+        figures: list[object] = []
+        while words:
+            figure: object = _figure(words.pop(0))
+            if len(words) > 1 and words[0] in ("cv", "omega"):
+                figure = {"median": figure, words.pop(0): _figure(words.pop(0))}
+            figures.append(figure)
+        if len(figures) != len(parts):
+            needs = " and ".join(
+                "additive in mg/L" if part == "additive" else "proportional" for part in parts
+            )
+            example = {"additive": "0.5", "proportional": "15%"}
+            fix = f'Write "{kind} {" ".join(example[part] for part in parts)}".'
+            raise InputError(name, text, f"a {kind} error has its figures: {needs}", fix)
+        return cls.from_mapping(Item({**mapping, **dict(zip(parts, figures, strict=True))}, name))
+
+    def text(self) -> str:
+        """The text that `parse` reads."""
+        words: list[str] = [self.kind]
+        for prior in (self.additive, self.proportional):
+            if prior is not None:
+                words.append(number_text(prior.median))
+                words += [variability_text(prior.omega)] if prior.omega > 0 else []
+        return " ".join(words if self.nu is None else [*words, "nu", number_text(self.nu)])
+
     def to_mapping(self) -> dict[str, object]:
         """Plain values; `from_mapping` takes them back."""
         mapping: dict[str, object] = {"kind": self.kind}
@@ -158,3 +217,11 @@ class ErrorModel:
             if prior is not None:
                 mapping[name] = prior.to_mapping()
         return mapping if self.nu is None else {**mapping, "nu": self.nu}
+
+
+def _figure(text: str) -> float | str:
+    """A number, or a text for whoever reads it to judge."""
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -10,9 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdmx_dask.domain.section import Item, Section
+from tdmx_dask.domain.units import number_text
 from tdmx_dask.errors import InputError
 
-__all__ = ["LARGEST", "cholesky", "omega_of_cv", "read_covariance", "read_fraction", "read_variability"]
+__all__ = [
+    "LARGEST",
+    "cholesky",
+    "omega_of_cv",
+    "read_covariance",
+    "read_fraction",
+    "read_variability",
+    "variability_text",
+]
 
 Floats = NDArray[np.float64]
 
@@ -32,6 +41,18 @@ def omega_of_cv(cv: float) -> float:
     0.760803
     """
     return math.sqrt(math.log1p(cv * cv))
+
+
+def variability_text(omega: float) -> str:
+    """An SD of the log as people write it: as a CV where six digits of a percent give the same number back, else as it is.
+
+    Examples
+    --------
+    >>> variability_text(omega_of_cv(0.221)), variability_text(0.25)
+    ('cv 22.1%', 'omega 0.25')
+    """
+    percent = f"{100 * math.sqrt(math.expm1(omega * omega)):.6g}"
+    return f"cv {percent}%" if omega_of_cv(float(percent) / 100) == omega else f"omega {number_text(omega)}"
 
 
 def read_fraction(item: Item, largest: float) -> float:
