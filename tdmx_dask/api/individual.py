@@ -30,7 +30,15 @@ if TYPE_CHECKING:
     from tdmx_dask.fitting.fit import Fit
     from tdmx_dask.fitting.future import FitFuture
 
-__all__ = ["Individual", "assess", "course_of", "fit_individual", "level_rows", "posterior_rows"]
+__all__ = [
+    "Individual",
+    "assess",
+    "course_of",
+    "fit_individual",
+    "individual_of",
+    "level_rows",
+    "posterior_rows",
+]
 
 SATURABLE = "PTA and CFR of a saturable model are not computed yet; its posterior is."
 _INTERVAL = (0.05, 0.95)
@@ -101,6 +109,17 @@ def fit_individual(
         found = _found(given, watch, options)
         write_individual(found, folder)
     return replace(found, out=out)
+
+
+def individual_of(patient: Patient, fit: Fit, **options: Any) -> Individual:
+    """A patient and a fit of it that is there already, as `fit_individual` gives them; no PTA.
+
+    Parameters
+    ----------
+    patient, fit : the fit is of this patient
+    options : of `fit_async` that the prior depends on: model, priors, error
+    """
+    return Individual(patient, fit, _prior_of(patient, options))
 
 
 def assess(

@@ -1,0 +1,369 @@
+"""The tab of PTA and CFR: sliders move the curve at once."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from functools import partial
+from typing import Any
+
+import numpy as np
+from bokeh.layouts import column, row
+from bokeh.models import FileInput, InlineStyleSheet, Row, Slider, TabPanel
+
+from tdmx_dask.api.verbs import concentrations
+from tdmx_dask.dashboard.curves import Attainment, Course, Curve, Isolates
+from tdmx_dask.dashboard.look import SHEET, escaped, text_div
+from tdmx_dask.dashboard.workbench import present
+from tdmx_dask.dashboard.workbench.field import Choice, Field, Message
+from tdmx_dask.dashboard.workbench.latest import Latest, explain
+from tdmx_dask.dashboard.workbench.patient_text import Complaints
+from tdmx_dask.dashboard.workbench.question import (
+    MOST_TARGETS,
+    Answer,
+    Question,
+    QuestionText,
+    answer,
+    distribution_lines,
+    distributions_of_file,
+    simple_regimen,
+)
+from tdmx_dask.dashboard.workbench.session import Session
+from tdmx_dask.dashboard.workbench.sources import Source, of_fit, of_store, of_study, shipped
+from tdmx_dask.domain.units import number_text, whole
+from tdmx_dask.errors import InputError, TdmxError
+
+__all__ = ["AttainmentTab", "beside", "content_of", "curves_of"]
+
+_FIRST = "meropenem_sepsis"
+_TAUS = ("4", "6", "8", "12", "24")
+_BESIDE = InlineStyleSheet(css="@media (max-width: 1000px) { :host { flex-direction: column !important; } }")
+_FORM = 330
+
+
+def beside(form: Any, results: Any) -> Row:
+    """A form with its results beside it, or below on a narrow page."""
+    return row(form, results, sizing_mode="stretch_width", spacing=28, stylesheets=[_BESIDE])
+
+
+def content_of(upload: FileInput) -> tuple[str, bytes]:
+    """Name and content of an uploaded file.
+
+    Raises
+    ------
+    InputError
+        It did not arrive whole.
+    """
+    try:
+        return str(upload.filename), base64.b64decode(upload.value, validate=True)
+    except (binascii.Error, TypeError, ValueError):
+        raise InputError("file", upload.filename, "it did not arrive whole", "Try again.") from None
+
+
+def curves_of(found: Answer, *, target: str | None = None) -> list[Curve]:
+    """A curve a target of the only regimen; or, of one target, a curve a regimen."""
+    pta = found.pta.isel(scenario=0)
+    chosen = [
+        (regimen, each)
+        for regimen in pta["regimen"].values
+        for each in pta["target"].values
+        if target in (None, each)
+    ]
+    curves = []
+    for regimen, each in chosen:
+        one = pta.sel(regimen=regimen, target=each)
+        label = str(each if target is None else regimen)
+        curves.append(Curve(label, one["pta"].values, one["lower"].values, one["upper"].values))
+    return curves
+
+
+class AttainmentTab:
+    """Draws, a regimen that sliders move, targets, MICs: the curve, CFR, the course of concentrations.
+
+    Parameters
+    ----------
+    session : of the window
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.source: Source | None = None
+        self._make_fields()
+        self._make_results()
+        self._latest = Latest(session.document, session.shop.quick, self._show, self._fail)
+        self._sources = Latest(session.document, session.shop.slow, self._take_source, self._no_source)
+        self._watch()
+        session.on_fit.append(self._offer_fit)
+        self._choose_study(_FIRST)
+
+    # --- the form -----------------------------------------------------------------------------------------
+
+    def _make_fields(self) -> None:
+        studies = [(name, name) for name in shipped()]
+        self.kind = Choice(
+            "kind",
+            "Draws of",
+            [
+                ("study", "a published population"),
+                ("fit", "a fit of this window"),
+                ("store", "a store on disk"),
+            ],
+        )
+        self.study = Choice("study", "Population", studies)
+        self.scenario = Choice("scenario", "Scenario", [])
+        self.fit = Choice("fit", "Fit", [])
+        self.store = Field("store", "Store of draws (path)", hint="mydraws.zarr")
+        self.n = Field("n", "Virtual patients", "4000")
+        self.about = text_div(sizing_mode="stretch_width")
+        self.regimen = Field("regimens", "Regimen", "1000 mg q8h inf 3h")
+        self.dose = Slider(
+            title="Dose, mg",
+            start=50,
+            end=6000,
+            step=50,
+            value=1000,
+            html_id="slider-dose",
+            stylesheets=[SHEET],
+            sizing_mode="stretch_width",
+        )
+        self.tau = Choice("tau", "Every", [(each, f"{each} h") for each in _TAUS])
+        self.tinf = Slider(
+            title="Infusion, h (0: bolus)",
+            start=0,
+            end=8,
+            step=0.5,
+            value=3,
+            html_id="slider-tinf",
+            stylesheets=[SHEET],
+            sizing_mode="stretch_width",
+        )
+        self.targets = Field("targets", "Targets, a line each", "fT>MIC >= 50%\nfT>MIC >= 100%", rows=3)
+        self.mic = Field("mic", "MICs, mg/L", "0.25..32")
+        self.distributions = Field(
+            "distributions", "MIC distributions, a line each (organism: MIC:weight, …)", rows=3
+        )
+        self.upload = FileInput(
+            accept=".csv,.tsv,.txt",
+            stylesheets=[SHEET],
+            html_id="upload-mic",
+            sizing_mode="stretch_width",
+            title="or from a CSV, also EUCAST's",
+        )
+        self.fu = Field("fu", "Unbound fraction", hint="of the draws", width=105)
+        self.weight = Field("weight", "Weight, kg", hint="mg/kg doses", width=105)
+        self.level = Field("level", "Wanted PTA", "90%", width=105)
+        self.subjects = Field("subjects", "Virtual patients of each draw (two levels)", "1")
+        self._texts = (
+            self.regimen,
+            self.targets,
+            self.mic,
+            self.distributions,
+            self.fu,
+            self.weight,
+            self.level,
+            self.subjects,
+        )
+        self._places = (self.store, self.n)
+
+    def _make_results(self) -> None:
+        self.message = Message("pta-message")
+        self.curve = Attainment(MOST_TARGETS)
+        self.isolates = Isolates(self.curve)
+        self.course = Course(name="steady-state")
+        self.summary = text_div(sizing_mode="stretch_width")
+        self.table = text_div(sizing_mode="stretch_width")
+
+    def panel(self) -> TabPanel:
+        """The tab."""
+        form = column(
+            text_div("<h2>Draws</h2>"), self.kind.root, self.study.root, self.scenario.root, self.fit.root, self.store.root, self.n.root, self.about,
+            text_div("<h2>Regimen</h2>"), self.regimen.root, self.dose, self.tau.root, self.tinf, text_div("<h2>Targets and MICs</h2>"),
+            self.targets.root, self.mic.root, self.distributions.root, self.upload,
+            row(self.fu.root, self.weight.root, self.level.root, spacing=0), self.subjects.root, width=_FORM,
+        )  # fmt: skip
+        results = column(
+            self.message.root, self.summary, self.curve.figure, self.isolates.figure, self.table,
+            text_div("<h2>Concentration over one interval at steady state</h2>"), self.course.figure, sizing_mode="stretch_width",
+        )  # fmt: skip
+        return TabPanel(child=beside(form, results), title="PTA/CFR")
+
+    def _watch(self) -> None:
+        self.kind.on_change(self._choose_kind)
+        self.study.on_change(lambda: self._choose_study(self.study.value))
+        for each in (self.scenario, self.fit):
+            each.on_change(self._load)
+        for field in self._places:
+            field.on_change(self._load)
+        for field in self._texts:
+            field.on_change(self._ask)
+        self.regimen.on_change(self._move_sliders)
+        for slider in (self.dose, self.tinf):
+            slider.on_change("value", lambda _attr, _old, _new: self._take_sliders())
+        self.tau.on_change(self._take_sliders)
+        self.upload.on_change("value", lambda _attr, _old, _new: self._take_file())
+
+    # --- draws --------------------------------------------------------------------------------------------
+
+    def _choose_kind(self) -> None:
+        kind = self.kind.value
+        for root, of in (
+            (self.study.root, "study"),
+            (self.scenario.root, "study"),
+            (self.n.root, "study"),
+            (self.fit.root, "fit"),
+            (self.store.root, "store"),
+        ):
+            root.visible = kind == of
+        self._load()
+
+    def _choose_study(self, name: str) -> None:
+        study = shipped()[name]
+        self.study.value = name
+        names = [each.name for each in study.scenarios]
+        self.scenario.offer([(each, each) for each in names], names[len(names) // 2])
+        self.regimen.text = str(study.regimens[0])
+        self.targets.text = "\n".join(str(each) for each in study.targets[:MOST_TARGETS])
+        self.mic.text = ", ".join(number_text(each) for each in study.mic)
+        self.distributions.text = distribution_lines(study.distributions)
+        self.fu.text = "" if study.fu is None else number_text(study.fu)
+        self._choose_kind()
+
+    def _offer_fit(self, name: str) -> None:
+        self.fit.offer([(each, each) for each in self.session.fits], name)
+        if self.kind.value == "fit":
+            self._load()
+
+    def _load(self) -> None:
+        for field in self._places:
+            field.say(None)
+        kind = self.kind.value
+        if kind == "fit":
+            found = self.session.fits.get(self.fit.value)
+            if found is None:
+                self._no_source("There is no fit in this window yet: make one in the tab Fit.")
+            elif "Vmax" in found.fit.draws:
+                self._no_source("PTA and CFR of a saturable model are not computed yet; its posterior is.")
+            else:
+                self._sources.ask(partial(of_fit, found.fit))
+        elif kind == "store":
+            self._sources.ask(partial(of_store, self.store.text))
+        else:
+            text = self.n.text.strip()
+            try:
+                n = whole("n", int(text) if text.isdecimal() else text, "the number of virtual patients")
+            except InputError as error:
+                self.n.say(str(error))
+                return
+            self._sources.ask(partial(of_study, self.study.value, self.scenario.value, n))
+
+    def _take_source(self, source: Source) -> None:
+        self.source = source
+        self.about.text = f"<p class='soft'>{escaped(source.about)}</p>"
+        self.subjects.root.visible = source.two_level
+        if not source.two_level:
+            self.subjects.text = "1"
+        self._ask()
+
+    def _no_source(self, message: str) -> None:
+        self.source = None
+        self.about.text = ""
+        place = {"study": self.n, "store": self.store}.get(self.kind.value)
+        if place is None:
+            self._fail(message)
+        else:
+            place.say(message)
+
+    # --- the question -------------------------------------------------------------------------------------
+
+    def texts(self) -> QuestionText:
+        """What stands in the form."""
+        return QuestionText(
+            self.regimen.text, self.targets.text, self.mic.text, self.distributions.text,
+            self.fu.text, self.weight.text, self.subjects.text, self.level.text,
+        )  # fmt: skip
+
+    def complain(self, wrong: Complaints) -> None:
+        """Say at each field what is wrong with it."""
+        for field in self._texts:
+            field.say(wrong.get(field.key))
+
+    def question(self) -> Question | None:
+        """What is asked, or None where anything is wrong, which is then said."""
+        if self.source is None:
+            return None
+        question, wrong = self.texts().read(self.source)
+        self.complain(wrong)
+        return question
+
+    def _ask(self) -> None:
+        question = self.question()
+        if question is not None:
+            self._latest.ask(partial(_answered, question))
+
+    def _take_sliders(self) -> None:
+        tau, tinf = float(self.tau.value), float(self.tinf.value)
+        self.tinf.end = tau
+        if tinf > tau:  # the slider's own range ends there; moving it says so
+            self.tinf.value = tinf = tau
+        infusion = " ci" if tinf == tau else f" inf {tinf:g}h" if tinf else ""
+        text = f"{float(self.dose.value):g} mg q{tau:g}h{infusion}"
+        now = simple_regimen(self.regimen.text)
+        if now is None or str(now) != str(simple_regimen(text)):
+            self.regimen.text = text
+
+    def _move_sliders(self) -> None:
+        regimen = simple_regimen(self.regimen.text)
+        on = regimen is not None
+        for each in (self.dose, self.tinf, self.tau.widget):
+            each.disabled = not on
+        if regimen is None or regimen.cycle is None:
+            return
+        event, tau = regimen.cycle.events[0], regimen.cycle.period
+        offered = sorted({*_TAUS, f"{tau:g}"}, key=float)
+        self.tau.offer([(each, f"{each} h") for each in offered], f"{tau:g}")
+        self.tinf.update(end=max(tau, event.tinf), value=event.tinf)
+        self.dose.update(start=min(50.0, event.amount), end=max(6000.0, 2 * event.amount), value=event.amount)
+
+    def _take_file(self) -> None:
+        try:
+            found = distributions_of_file(*content_of(self.upload))
+        except TdmxError as error:
+            self.distributions.say(str(error))
+            return
+        self.distributions.text = distribution_lines(found)
+
+    # --- the answer ---------------------------------------------------------------------------------------
+
+    def _show(self, both: tuple[Answer, Any]) -> None:
+        found, course = both
+        self.session.attained = found
+        self.message.say("")
+        question = found.question
+        self.curve.show(question.mic, curves_of(found))
+        self.isolates.show(question.distributions)
+        self.summary.text = f"<h2>{escaped(question.regimens[0].label)}</h2>{present.notes(found.notes)}"
+        self.table.text = present.attainment(found.pta, found.cfr, question.level)
+        if course is not None:
+            bands = {
+                f"q{round(100 * q)}": course["concentration"].sel(quantile=q).values.reshape(-1)
+                for q in (0.05, 0.25, 0.5, 0.75, 0.95)
+            }
+            self.course.show(np.asarray(course["time"].values), bands)
+        self.course.figure.visible = course is not None
+
+    def _fail(self, message: str) -> None:
+        self.session.attained = None
+        self.message.complain(message)
+
+
+def _answered(question: Question) -> tuple[Answer, Any]:
+    """The answer, and the course of concentrations where there is a steady state."""
+    found = answer(question)
+    try:
+        course = concentrations(
+            question.source.draws, question.regimens[0], n_times=97, weight=question.weight
+        )
+    except InputError as error:
+        explain(error)
+        course = None
+    return found, course

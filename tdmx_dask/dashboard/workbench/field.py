@@ -1,0 +1,167 @@
+"""Fields of a form: an input, and below it what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bokeh.layouts import column
+from bokeh.models import Button, Column, Select, TextAreaInput, TextInput
+
+from tdmx_dask.dashboard.look import SHEET, escaped, text_div
+
+__all__ = ["Choice", "Field", "Message", "button"]
+
+_LONGEST = 200_000
+
+
+class Message:
+    """A line that says what is wrong, or how things stand; empty it takes no room.
+
+    Parameters
+    ----------
+    name : by which scripts of the page find it
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self.root = text_div(
+            visible=False,
+            html_attributes={"role": "status"},
+            html_id=name or None,
+            sizing_mode="stretch_width",
+        )
+
+    @property
+    def text(self) -> str:
+        """What it says, as markup."""
+        return str(self.root.text)
+
+    def say(self, text: str, kind: str = "muted") -> None:
+        """Say a text; kinds are those of the sheet: muted, bad, good."""
+        self.root.update(text=f"<p class='{kind}'>{escaped(text)}</p>" if text else "", visible=bool(text))
+
+    def complain(self, error: object) -> None:
+        """Say what is wrong."""
+        self.say(str(error), "bad")
+
+
+class Field:
+    """An input of text.
+
+    Parameters
+    ----------
+    key : names the field, in the page too
+    title : above it, with the unit
+    value : at first
+    rows : of text; 1 is one line
+    hint : in the empty field
+    width : px; None: all that there is
+    """
+
+    def __init__(
+        self,
+        key: str,
+        title: str,
+        value: str = "",
+        *,
+        rows: int = 1,
+        hint: str = "",
+        width: int | None = None,
+        **options: Any,
+    ) -> None:
+        self.key = key
+        size: dict[str, Any] = {"sizing_mode": "stretch_width"} if width is None else {"width": width}
+        shared = {
+            "title": title,
+            "value": value,
+            "placeholder": hint,
+            "stylesheets": [SHEET],
+            "html_id": f"field-{key}",
+            **size,
+            **options,
+        }
+        self.widget = (
+            TextInput(**shared) if rows == 1 else TextAreaInput(rows=rows, max_length=_LONGEST, **shared)
+        )
+        self.message = Message(f"message-{key}")
+        self.root: Column = column(self.widget, self.message.root, spacing=0, **size)
+
+    @property
+    def text(self) -> str:
+        """What stands in it."""
+        return str(self.widget.value)
+
+    @text.setter
+    def text(self, value: str) -> None:
+        self.widget.value = value
+
+    def say(self, complaint: str | None) -> None:
+        """Say what is wrong with it; None: nothing."""
+        self.message.say(complaint or "", "bad")
+        self.widget.css_classes = ["wrong"] if complaint else []
+
+    def on_change(self, call: Callable[[], object]) -> None:
+        """Call when the user has changed it."""
+        self.widget.on_change("value", lambda _attr, _old, _new: call())
+
+
+class Choice:
+    """A choice of one.
+
+    Parameters
+    ----------
+    key, title, width : as of `Field`
+    options : value and what is shown
+    """
+
+    def __init__(
+        self, key: str, title: str, options: Sequence[tuple[str, str]], *, width: int | None = None
+    ) -> None:
+        self.key = key
+        size: dict[str, Any] = {"sizing_mode": "stretch_width"} if width is None else {"width": width}
+        first = options[0][0] if options else ""
+        self.widget = Select(
+            title=title,
+            options=list(options),
+            value=first,
+            stylesheets=[SHEET],
+            html_id=f"field-{key}",
+            **size,
+        )
+        self.root = self.widget
+
+    @property
+    def value(self) -> str:
+        """What is chosen."""
+        return str(self.widget.value)
+
+    @value.setter
+    def value(self, value: str) -> None:
+        self.widget.value = value
+
+    def offer(self, options: Sequence[tuple[str, str]], chosen: str | None = None) -> None:
+        """Offer other options; keep what is chosen where it is still there."""
+        values = [value for value, _ in options]
+        keep = chosen if chosen is not None else self.value
+        self.widget.options = list(options)
+        self.widget.value = keep if keep in values else (values[0] if values else "")
+
+    def on_change(self, call: Callable[[], object]) -> None:
+        """Call when another is chosen."""
+        self.widget.on_change("value", lambda _attr, _old, _new: call())
+
+
+def button(
+    key: str, label: str, call: Callable[[], object] | None = None, *, primary: bool = False, **options: Any
+) -> Button:
+    """A button."""
+    made = Button(
+        label=label,
+        button_type="primary" if primary else "default",
+        stylesheets=[SHEET],
+        html_id=f"button-{key}",
+        **options,
+    )
+    if call is not None:
+        made.on_click(lambda _event: call())
+    return made

@@ -1,0 +1,83 @@
+"""Work beside the loop that answers the browser: one thing at a time, and of those that wait only the newest."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from bokeh.document import Document
+
+from tdmx_dask.errors import InputError, TdmxError
+
+__all__ = ["Latest", "explain"]
+
+_T = TypeVar("_T")
+_log = logging.getLogger("tdmx_dask.dashboard")
+
+
+def explain(error: BaseException) -> str:
+    """What a page says of an error: ours as it is; another by its kind, its traceback in the server's log."""
+    if isinstance(error, TdmxError):
+        return str(error)
+    _log.error("The workbench failed", exc_info=error)
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for this. Ask for fewer draws or patients."
+    return f"This failed: {type(error).__name__}: {error}. The server's log has more."
+
+
+class Latest(Generic[_T]):
+    """Computes in a thread what is asked for last.
+
+    Parameters
+    ----------
+    document : of the session; answers reach it in its own loop
+    executor : where it runs
+    then : takes an answer
+    failed : takes a message
+    """
+
+    def __init__(
+        self,
+        document: Document,
+        executor: Executor,
+        then: Callable[[_T], object],
+        failed: Callable[[str], object],
+    ) -> None:
+        self._document, self._executor = document, executor
+        self._then, self._failed = then, failed
+        self._next: Callable[[], _T] | None = None
+        self._runs = self._over = False
+        document.on_session_destroyed(self._end)
+
+    def ask(self, work: Callable[[], _T]) -> None:
+        """Compute this next; what waited is not wanted any more."""
+        self._next = work
+        if not self._runs:
+            self._start()
+
+    def _start(self) -> None:
+        work, self._next = self._next, None
+        if work is not None:
+            self._runs = True
+            self._executor.submit(work).add_done_callback(self._done)
+
+    def _done(self, future: Future[_T]) -> None:
+        if not self._over:
+            self._document.add_next_tick_callback(partial(self._take, future))
+
+    def _take(self, future: Future[_T]) -> None:
+        self._runs = False
+        error = future.exception()
+        if error is None:
+            self._then(future.result())
+        elif isinstance(error, InputError):
+            self._failed(str(error))
+        else:
+            self._failed(explain(error))
+        self._start()
+
+    def _end(self, _context: Any) -> None:
+        self._over, self._next = True, None
