@@ -6,7 +6,7 @@ alone, to the bit where the ratio is a power of two). Everything else is a cours
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +21,7 @@ from tdmx_dask.kernels import interval as intervals
 from tdmx_dask.kernels.course_exceedance import course_exceeded
 from tdmx_dask.kernels.disposition import Modes
 from tdmx_dask.kernels.exceedance import exceeded
+from tdmx_dask.kernels.timecourse import concentrations_at
 
 __all__ = ["Exposures", "Need", "critical_mic_of", "need", "single_targets"]
 
@@ -197,6 +198,11 @@ class Exposures:
         if wanted.regular and wanted.weight:
             scaled *= self._covariates[wanted.weight]
         return scaled
+
+    def at_times(self, wanted: Need, times: Sequence[float]) -> Floats:
+        """Total concentrations of a need's doses at some times (h, ascending); (time, profile), mg/L."""
+        found: Floats = concentrations_at(self._modes, self._inputs(wanted), times, cycle=wanted.cycle)
+        return found
 
     def _solve(self, wanted: Need) -> Floats:
         found: Floats
