@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tdmx_dask.api.calibrate import calibrate
     from tdmx_dask.api.clusters import cluster
     from tdmx_dask.api.concentration import concentrations
+    from tdmx_dask.api.exposure import exposures
     from tdmx_dask.api.fit import compare_models, fit, fit_async, fit_many, open_fit, ppc
     from tdmx_dask.api.optimise import optimise
     from tdmx_dask.api.queue import JobQueue, get_job_queue
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "tdmx_dask.api.calibrate": ("calibrate",),
     "tdmx_dask.api.concentration": ("concentrations",),
+    "tdmx_dask.api.exposure": ("exposures",),
     "tdmx_dask.api.fit": ("compare_models", "fit", "fit_async", "fit_many", "open_fit", "ppc"),
     "tdmx_dask.api.optimise": ("optimise",),
     "tdmx_dask.api.queue": ("JobQueue", "get_job_queue"),
@@ -87,6 +89,7 @@ __all__ = [
     "concentrations",
     "critical_mic",
     "export_draws",
+    "exposures",
     "fit",
     "fit_async",
     "fit_many",

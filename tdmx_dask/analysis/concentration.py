@@ -14,10 +14,9 @@ from tdmx_dask.analysis.execute import DIRECT_DRAWS, load
 from tdmx_dask.analysis.exposure import Need
 from tdmx_dask.analysis.inputs import Inputs
 from tdmx_dask.analysis.plan import Plan
-from tdmx_dask.domain.regimen import Regimen
 from tdmx_dask.errors import InputError
 
-__all__ = ["MOST_VALUES", "Quantiles", "course_need", "quantiles_of"]
+__all__ = ["MOST_VALUES", "Quantiles", "quantiles_of"]
 
 Floats = NDArray[np.float64]
 
@@ -38,21 +37,6 @@ class Quantiles(NamedTuple):
     mean: Floats
 
 
-def course_need(regimen: Regimen, end: float | None) -> Need:
-    """The doses that a course needs: those before `end` (h), or the cycle that repeats where it is None (steady state)."""
-    if end is None:
-        assert regimen.cycle is not None  # noqa: S101  a window at steady state was refused before
-        events, cycle = regimen.cycle.events, regimen.cycle.tau
-        span = (0.0, cycle)
-        return Need("at", 0.0, None, events, span, cycle, 1.0, _weight(regimen, events))
-    events = regimen.events(end)
-    return Need("at", 0.0, None, events, (0.0, end), None, 1.0, _weight(regimen, events))
-
-
-def _weight(regimen: Regimen, events: Sequence[object]) -> str:
-    return regimen.weight if any(getattr(event, "per_kg", False) for event in events) else ""
-
-
 def quantiles_of(
     plan: Plan,
     inputs: Inputs,
@@ -67,7 +51,7 @@ def quantiles_of(
     Parameters
     ----------
     plan, inputs : the question and its draws
-    needs : of each regimen, as `course_need` makes them
+    needs : of each regimen, as `course_need` of `analysis.exposure` makes them
     times : h, ascending
     quantiles : in [0, 1], ascending
     free : multiply by the unbound fraction

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from tdmx_dask.analysis.concentration import course_need, quantiles_of
+from tdmx_dask.analysis.concentration import Quantiles, quantiles_of
+from tdmx_dask.analysis.exposure import course_need
 from tdmx_dask.analysis.summarise import plan_labels
 from tdmx_dask.api.nouns import read_regimens
-from tdmx_dask.api.question import ask, provenance
+from tdmx_dask.api.question import Question, ask, provenance
 from tdmx_dask.domain.population import Population
 from tdmx_dask.domain.regimen import Regimen
 from tdmx_dask.domain.target import Target, Window
@@ -109,40 +109,49 @@ def concentrations(
         draws, wanted, known, mic=None, population=population, scenarios=scenarios, design=None, subjects=subjects,
         n=n, fu=fu, weight=weight, seed=seed, window=None, per_draw=False,
     )  # fmt: skip
-    plan = question.plan
-    needs = [course_need(regimen, end) for regimen in wanted]
-    found = quantiles_of(plan, question.inputs, needs, at, shares, free=free)
-    shape = (len(plan.scenarios), len(wanted))
-    about = provenance(question)
-    del about["targets"]
-    what = "unbound concentration" if free else "concentration"
-    labels: dict[str, pd.Index] = plan_labels(plan)
-    del labels["target"]
+    needs = [course_need(regimen, None if end is None else (0.0, end)) for regimen in wanted]
+    found = quantiles_of(question.plan, question.inputs, needs, at, shares, free=free)
     own = [
         (0.0, regimen.cycle.tau) if span is None and regimen.cycle else span
         for regimen, span in zip(wanted, spans, strict=True)
     ]
+    result = _labelled(question, found, at, shares, "unbound concentration" if free else "concentration")
+    ends = {
+        f"window_{name}": ("regimen", [span[i] for span in own if span], {"units": "h"})
+        for i, name in enumerate(("start", "end"))
+    }
+    result["time"].attrs["long_name"] = _since(over)
+    return result.assign_coords(ends).assign_attrs(window=str(over), free=int(free))
+
+
+def _labelled(
+    question: Question, found: Quantiles, times: list[float], shares: tuple[float, ...], what: str
+) -> xr.Dataset:
+    plan = question.plan
+    shape = (len(plan.scenarios), len(plan.regimens))
+    about = provenance(question)
+    del about["targets"]
+    labels = plan_labels(plan)
+    del labels["target"]
     return xr.Dataset(
         {
             "concentration": (
                 ("scenario", "regimen", "quantile", "time"),
-                found.quantile.reshape(*shape, len(shares), len(at)),
+                found.quantile.reshape(*shape, len(shares), len(times)),
                 {"long_name": what, "units": "mg/L"},
             ),
             "mean": (
                 ("scenario", "regimen", "time"),
-                found.mean.reshape(*shape, len(at)),
+                found.mean.reshape(*shape, len(times)),
                 {"long_name": f"mean {what}", "units": "mg/L"},
             ),
         },
         coords={
             **labels,
             "quantile": ("quantile", list(shares), {"long_name": "share of profiles below", "units": "1"}),
-            "time": ("time", at, {"long_name": _since(over), "units": "h"}),
-            "window_start": ("regimen", [span[0] for span in own if span], {"units": "h"}),
-            "window_end": ("regimen", [span[1] for span in own if span], {"units": "h"}),
+            "time": ("time", times, {"units": "h"}),
         },
-        attrs={**about, "window": str(over), "free": int(free), "n_profiles": plan.n_profiles},
+        attrs={**about, "n_profiles": plan.n_profiles},
     )
 
 

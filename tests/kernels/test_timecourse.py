@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tdmx_dask.kernels.course import Input, course, course_auc, course_at
+from tdmx_dask.kernels.course import Input, course, course_at, course_auc
 from tdmx_dask.kernels.disposition import Modes, disposition
 from tdmx_dask.kernels.interval import cmax, cmin, steady_state
 from tdmx_dask.kernels.timecourse import concentrations_at
