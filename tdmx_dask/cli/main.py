@@ -29,6 +29,7 @@ _COMMANDS = {
     "queue": ("tdmx_dask.cli.queue", "queue", "Submit jobs, watch them, and work on them."),
     "worker": ("tdmx_dask.cli.worker", "worker", "Work on a queue of jobs until told to end."),
     "cluster": ("tdmx_dask.cli.cluster", "cluster", "Start clusters that run on; see, scale and stop them."),
+    "serve": ("tdmx_dask.cli.serve", "serve", "The workbench in a browser: fits, PTA and CFR without code."),
     "cache": ("tdmx_dask.cli.cache", "cache", "Answers of jobs that are kept: how many, remove, check."),
     "bench": ("tdmx_dask.cli.bench", "bench", "Measure this machine against the reference figures."),
 }

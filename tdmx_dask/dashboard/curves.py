@@ -70,14 +70,15 @@ class Attainment:
 
     Parameters
     ----------
-    n : curves at most, at most eight
+    n : curves at most
     height : px
     level : of the dashed line, a fraction
     name : by which scripts of the page find it
     """
 
     def __init__(self, n: int, *, height: int = 330, level: float = 0.9, name: str = "pta") -> None:
-        self.n, self._mic = n, ()
+        self.n = n
+        self._mic: tuple[float, ...] = ()
         self.figure = blank(height=height, name=name, x_range=Range1d(-2.4, 5.4), y_range=Range1d(0, 1.03))
         self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = (
             "MIC (mg/L)",
@@ -86,25 +87,36 @@ class Attainment:
         self.figure.yaxis.formatter = NumeralTickFormatter(format="0 %")
         self.figure.yaxis.ticker = FixedTicker(ticks=[0, 0.25, 0.5, 0.75, 0.9, 1])
         self.figure.add_layout(Span(location=level, dimension="width", line_dash="dashed", line_width=1))
-        self.sources = [ColumnDataSource(dict(_EMPTY), name=f"{name}-{k}") for k in range(n)]
-        self._items, lines = [], []
-        for k, source in enumerate(self.sources):
-            colour = COLOURS[k % len(COLOURS)]
-            self.figure.varea("x", "lower", "upper", source=source, fill_color=colour, fill_alpha=0.18)
-            line = self.figure.line(
-                "x", "y", source=source, line_color=colour, line_width=2, line_dash=DASHES[k // 4 % 4]
-            )
-            dots = self.figure.scatter(
-                "x", "y", source=source, marker=_MARKERS[k % 8], size=7, fill_color=colour, line_color=colour
-            )
-            self._items.append(LegendItem(label=value(""), renderers=[line, dots], visible=False))
-            lines.append(dots)
+        self.sources: list[ColumnDataSource] = []
+        self._items: list[LegendItem] = []
         tips = [("MIC", "@mic mg/L"), ("PTA", "@y{0.0 %}"), ("interval", "@lower{0.0 %} – @upper{0.0 %}")]
-        self.figure.add_tools(HoverTool(renderers=lines, tooltips=tips))
-        legend = Legend(
-            items=self._items, orientation="vertical", padding=0, margin=4, spacing=1, border_line_color=None
+        self._hover = HoverTool(renderers=[], tooltips=tips)
+        self.figure.add_tools(self._hover)
+        self._legend = Legend(
+            orientation="vertical", location="left", padding=0, margin=4, spacing=1, border_line_color=None
         )
-        self.figure.add_layout(legend, "below")
+        self.figure.add_layout(self._legend, "below")
+
+    def _add_curve(self) -> None:
+        """Room for one more; made when it is needed, as each costs some milliseconds of a page's start."""
+        k = len(self.sources)
+        source = ColumnDataSource(dict(_EMPTY), name=f"{self.figure.name}-{k}")
+        colour, dash = COLOURS[k % len(COLOURS)], DASHES[k // len(COLOURS) % len(DASHES)]
+        self.figure.varea("x", "lower", "upper", source=source, fill_color=colour, fill_alpha=0.18)
+        line = self.figure.line("x", "y", source=source, line_color=colour, line_width=2, line_dash=dash)
+        dots = self.figure.scatter(
+            "x",
+            "y",
+            source=source,
+            marker=_MARKERS[k % len(_MARKERS)],
+            size=7,
+            fill_color=colour,
+            line_color=colour,
+        )
+        self.sources.append(source)
+        self._items.append(LegendItem(label=value(""), renderers=[line, dots]))
+        self._legend.items = list(self._items)
+        self._hover.renderers = [*self._hover.renderers, dots]
 
     def show(self, mic: Sequence[float], curves: Sequence[Curve]) -> None:
         """Draw these curves, and no others.
@@ -122,6 +134,8 @@ class Attainment:
             self.figure.xaxis.ticker = FixedTicker(ticks=at)
             self.figure.xaxis.major_label_overrides = names
             self.figure.x_range.update(start=float(x[0]) - 0.4, end=float(x[-1]) + 0.4)
+        while len(self.sources) < len(curves):
+            self._add_curve()
         for source, item, curve in zip(self.sources, self._items, [*curves, *[None] * self.n], strict=False):
             if curve is None:
                 if item.visible:
@@ -173,10 +187,10 @@ class Isolates:
         """Draw these distributions side by side."""
         shown = distributions[: self.n]
         width = 0.8 / max(1, len(shown))
-        rows: dict[str, list[Any]] = {key: [] for key in self.source.data}
+        rows: dict[str, list[Any]] = {key: [] for key in ("left", "right", "top", "name", "mic", "alpha")}
         for k, one in enumerate(shown):
             for mic, weight in zip(one.mic, one.weight, strict=True):
-                left = float(np.log2(mic)) - 0.4 + k * width
+                left = float(np.log2(mic)) - 0.4 + (k + 0.04) * width
                 for key, each in zip(
                     rows,
                     (left, left + 0.92 * width, weight, one.organism, mic_label(mic), 0.95 - 0.2 * k),
@@ -253,7 +267,14 @@ class Course:
             LegendItem(label=value("5–95 %"), renderers=[wide]),
             self._measured,
         ]
-        legend = Legend(items=items, orientation="horizontal", padding=0, margin=4, border_line_color=None)
+        legend = Legend(
+            items=items,
+            orientation="horizontal",
+            location="left",
+            padding=0,
+            margin=4,
+            border_line_color=None,
+        )
         self.figure.add_layout(legend, "below")
 
     def show(

@@ -12,7 +12,7 @@ from typing import Any
 
 from bokeh.document import Document
 from bokeh.events import ClientReconnected, ConnectionLost
-from bokeh.models import CustomJS, Div, InlineStyleSheet
+from bokeh.models import CustomJS, Div
 from jinja2 import Environment, FileSystemLoader
 
 from tdmx_dask.dashboard.style import TEXT, VARIABLES
@@ -23,8 +23,8 @@ NOTICE = "Research use only. Not a medical device."
 
 _FONT = '"Helvetica Neue", Helvetica, Arial, sans-serif'
 
-SHEET = InlineStyleSheet(
-    css=f":host {{ font: 13px/1.4 {_FONT}; color: var(--tdmx-ink); }}"
+SHEET = (
+    f":host {{ font: 13px/1.4 {_FONT}; color: var(--tdmx-ink); }}"
     """
 :host { --background-color: var(--tdmx-paper); --border-color: var(--tdmx-rule); --divider-color: var(--tdmx-rule);
   --hover-color: var(--tdmx-track); --inverted-color: var(--tdmx-ink); --highlight-color: var(--tdmx-track); }
@@ -49,9 +49,7 @@ textarea.bk-input { font-family: "DejaVu Sans Mono", Menlo, Consolas, monospace;
 .bk-tab.bk-active { color: var(--tdmx-ink) !important; border-bottom: 2px solid var(--tdmx-accent) !important; font-weight: 600; }
 """
 )
-"""Of widgets."""
-
-_DIV = InlineStyleSheet(css=TEXT)
+"""Of widgets; a text, as a model would belong to one document."""
 
 
 def escaped(text: object) -> str:
@@ -61,7 +59,7 @@ def escaped(text: object) -> str:
 
 def text_div(text: str = "", **options: Any) -> Div:
     """A `Div` in the look of pages; `text` is markup whose maker has escaped what others said."""
-    return Div(text=text, stylesheets=[_DIV], **options)
+    return Div(text=text, stylesheets=[TEXT], **options)
 
 
 def dress(document: Document, title: str, *, about: str = "") -> None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import numpy as np
 from bokeh.layouts import column, row
-from bokeh.models import FileInput, InlineStyleSheet, Row, Slider, TabPanel
+from bokeh.models import FileInput, LayoutDOM, Slider
 
-from tdmx_dask.api.verbs import concentrations
-from tdmx_dask.dashboard.curves import Attainment, Course, Curve, Isolates
+from tdmx_dask.api.concentration import concentrations
+from tdmx_dask.dashboard.curves import Attainment, Course, Isolates
 from tdmx_dask.dashboard.look import SHEET, escaped, text_div
 from tdmx_dask.dashboard.workbench import present
 from tdmx_dask.dashboard.workbench.field import Choice, Field, Message
 from tdmx_dask.dashboard.workbench.latest import Latest, explain
+from tdmx_dask.dashboard.workbench.layout import beside, content_of, curves_of
 from tdmx_dask.dashboard.workbench.patient_text import Complaints
 from tdmx_dask.dashboard.workbench.question import (
     MOST_TARGETS,
@@ -33,48 +34,11 @@ from tdmx_dask.dashboard.workbench.sources import Source, of_fit, of_store, of_s
 from tdmx_dask.domain.units import number_text, whole
 from tdmx_dask.errors import InputError, TdmxError
 
-__all__ = ["AttainmentTab", "beside", "content_of", "curves_of"]
+__all__ = ["AttainmentTab"]
 
 _FIRST = "meropenem_sepsis"
 _TAUS = ("4", "6", "8", "12", "24")
-_BESIDE = InlineStyleSheet(css="@media (max-width: 1000px) { :host { flex-direction: column !important; } }")
 _FORM = 330
-
-
-def beside(form: Any, results: Any) -> Row:
-    """A form with its results beside it, or below on a narrow page."""
-    return row(form, results, sizing_mode="stretch_width", spacing=28, stylesheets=[_BESIDE])
-
-
-def content_of(upload: FileInput) -> tuple[str, bytes]:
-    """Name and content of an uploaded file.
-
-    Raises
-    ------
-    InputError
-        It did not arrive whole.
-    """
-    try:
-        return str(upload.filename), base64.b64decode(upload.value, validate=True)
-    except (binascii.Error, TypeError, ValueError):
-        raise InputError("file", upload.filename, "it did not arrive whole", "Try again.") from None
-
-
-def curves_of(found: Answer, *, target: str | None = None) -> list[Curve]:
-    """A curve a target of the only regimen; or, of one target, a curve a regimen."""
-    pta = found.pta.isel(scenario=0)
-    chosen = [
-        (regimen, each)
-        for regimen in pta["regimen"].values
-        for each in pta["target"].values
-        if target in (None, each)
-    ]
-    curves = []
-    for regimen, each in chosen:
-        one = pta.sel(regimen=regimen, target=each)
-        label = str(each if target is None else regimen)
-        curves.append(Curve(label, one["pta"].values, one["lower"].values, one["upper"].values))
-    return curves
 
 
 class AttainmentTab:
@@ -88,13 +52,15 @@ class AttainmentTab:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.source: Source | None = None
+        self._filling = False
         self._make_fields()
         self._make_results()
         self._latest = Latest(session.document, session.shop.quick, self._show, self._fail)
         self._sources = Latest(session.document, session.shop.slow, self._take_source, self._no_source)
         self._watch()
         session.on_fit.append(self._offer_fit)
-        self._choose_study(_FIRST)
+        with self._by_us():
+            self._choose_study(_FIRST)
 
     # --- the form -----------------------------------------------------------------------------------------
 
@@ -173,34 +139,60 @@ class AttainmentTab:
         self.summary = text_div(sizing_mode="stretch_width")
         self.table = text_div(sizing_mode="stretch_width")
 
-    def panel(self) -> TabPanel:
-        """The tab."""
+    def root(self) -> LayoutDOM:
+        """The layout of the tab."""
+        draws = (self.kind, self.study, self.scenario, self.fit, self.store, self.n)
+        wanted = row(self.fu.root, self.weight.root, self.level.root, spacing=0)
         form = column(
-            text_div("<h2>Draws</h2>"), self.kind.root, self.study.root, self.scenario.root, self.fit.root, self.store.root, self.n.root, self.about,
-            text_div("<h2>Regimen</h2>"), self.regimen.root, self.dose, self.tau.root, self.tinf, text_div("<h2>Targets and MICs</h2>"),
-            self.targets.root, self.mic.root, self.distributions.root, self.upload,
-            row(self.fu.root, self.weight.root, self.level.root, spacing=0), self.subjects.root, width=_FORM,
+            text_div("<h2>Draws</h2>"), *(each.root for each in draws), self.about,
+            text_div("<h2>Regimen</h2>"), self.regimen.root, self.dose, self.tau.root, self.tinf,
+            text_div("<h2>Targets and MICs</h2>"), self.targets.root, self.mic.root, self.distributions.root, self.upload,
+            wanted, self.subjects.root, width=_FORM,
         )  # fmt: skip
         results = column(
             self.message.root, self.summary, self.curve.figure, self.isolates.figure, self.table,
             text_div("<h2>Concentration over one interval at steady state</h2>"), self.course.figure, sizing_mode="stretch_width",
         )  # fmt: skip
-        return TabPanel(child=beside(form, results), title="PTA/CFR")
+        return beside(form, results)
+
+    def look(self) -> None:
+        """Take up fits that were made before this tab."""
+        if self.fit.widget.options != [(each, each) for each in self.session.fits]:
+            self._offer_fit(next(reversed(self.session.fits)))
+
+    @contextmanager
+    def _by_us(self) -> Iterator[None]:
+        """What is changed inside is not the user's doing, and asks for nothing."""
+        before, self._filling = self._filling, True
+        try:
+            yield
+        finally:
+            self._filling = before
+
+    def _users(self, call: Callable[[], object]) -> Callable[[], None]:
+        """A call for changes of the user's."""
+
+        def changed() -> None:
+            if not self._filling:
+                with self._by_us():
+                    call()
+
+        return changed
 
     def _watch(self) -> None:
-        self.kind.on_change(self._choose_kind)
-        self.study.on_change(lambda: self._choose_study(self.study.value))
-        for each in (self.scenario, self.fit):
-            each.on_change(self._load)
-        for field in self._places:
-            field.on_change(self._load)
+        users = self._users
+        self.kind.on_change(users(self._choose_kind))
+        self.study.on_change(users(lambda: self._choose_study(self.study.value)))
+        for each in (self.scenario, self.fit, *self._places):
+            each.on_change(users(self._load))
         for field in self._texts:
-            field.on_change(self._ask)
-        self.regimen.on_change(self._move_sliders)
+            field.on_change(users(self._ask if field is not self.regimen else self._take_regimen))
+        moved = users(self._take_sliders)
         for slider in (self.dose, self.tinf):
-            slider.on_change("value", lambda _attr, _old, _new: self._take_sliders())
-        self.tau.on_change(self._take_sliders)
-        self.upload.on_change("value", lambda _attr, _old, _new: self._take_file())
+            slider.on_change("value", lambda _attr, _old, _new: moved())
+        self.tau.on_change(moved)
+        taken = users(self._take_file)
+        self.upload.on_change("value", lambda _attr, _old, _new: taken())
 
     # --- draws --------------------------------------------------------------------------------------------
 
@@ -226,10 +218,12 @@ class AttainmentTab:
         self.mic.text = ", ".join(number_text(each) for each in study.mic)
         self.distributions.text = distribution_lines(study.distributions)
         self.fu.text = "" if study.fu is None else number_text(study.fu)
+        self._move_sliders()
         self._choose_kind()
 
     def _offer_fit(self, name: str) -> None:
-        self.fit.offer([(each, each) for each in self.session.fits], name)
+        with self._by_us():
+            self.fit.offer([(each, each) for each in self.session.fits], name)
         if self.kind.value == "fit":
             self._load()
 
@@ -261,7 +255,8 @@ class AttainmentTab:
         self.about.text = f"<p class='soft'>{escaped(source.about)}</p>"
         self.subjects.root.visible = source.two_level
         if not source.two_level:
-            self.subjects.text = "1"
+            with self._by_us():
+                self.subjects.text = "1"
         self._ask()
 
     def _no_source(self, message: str) -> None:
@@ -303,13 +298,15 @@ class AttainmentTab:
     def _take_sliders(self) -> None:
         tau, tinf = float(self.tau.value), float(self.tinf.value)
         self.tinf.end = tau
-        if tinf > tau:  # the slider's own range ends there; moving it says so
+        if tinf > tau:  # the slider's own range ends there; its moving says so
             self.tinf.value = tinf = tau
         infusion = " ci" if tinf == tau else f" inf {tinf:g}h" if tinf else ""
-        text = f"{float(self.dose.value):g} mg q{tau:g}h{infusion}"
-        now = simple_regimen(self.regimen.text)
-        if now is None or str(now) != str(simple_regimen(text)):
-            self.regimen.text = text
+        self.regimen.text = f"{float(self.dose.value):g} mg q{tau:g}h{infusion}"
+        self._ask()
+
+    def _take_regimen(self) -> None:
+        self._move_sliders()
+        self._ask()
 
     def _move_sliders(self) -> None:
         regimen = simple_regimen(self.regimen.text)
@@ -318,7 +315,7 @@ class AttainmentTab:
             each.disabled = not on
         if regimen is None or regimen.cycle is None:
             return
-        event, tau = regimen.cycle.events[0], regimen.cycle.period
+        event, tau = regimen.cycle.events[0], regimen.cycle.tau
         offered = sorted({*_TAUS, f"{tau:g}"}, key=float)
         self.tau.offer([(each, f"{each} h") for each in offered], f"{tau:g}")
         self.tinf.update(end=max(tau, event.tinf), value=event.tinf)
@@ -331,6 +328,7 @@ class AttainmentTab:
             self.distributions.say(str(error))
             return
         self.distributions.text = distribution_lines(found)
+        self._ask()
 
     # --- the answer ---------------------------------------------------------------------------------------
 

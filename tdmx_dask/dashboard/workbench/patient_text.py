@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -115,15 +116,9 @@ class PatientText:
         if names is None:
             return None
         typical = {
-            name: wrong.reading(
-                f"typical.{name}", lambda name=name: _typical(name, self.typical.get(name, ""))
-            )
-            for name in names
-        }  # type: ignore[misc]
-        spread = {
-            name: wrong.reading(f"spread.{name}", lambda name=name: _spread(name, self.spread.get(name, "")))
-            for name in names
-        }  # type: ignore[misc]
+            n: wrong.reading(f"typical.{n}", partial(_typical, n, self.typical.get(n, ""))) for n in names
+        }
+        spread = {n: wrong.reading(f"spread.{n}", partial(_spread, n, self.spread.get(n, ""))) for n in names}
         correlations = wrong.reading("correlations", lambda: _correlations(self.correlations))
         if wrong:
             return None
@@ -131,8 +126,10 @@ class PatientText:
         try:
             if self.model in MODELS:
                 return _population(self, typical, bsv, correlations or {}, covariates)
-            rows = {name: {"median": _plain(name, typical[name]), **(bsv.get(name) or {})} for name in names}
-            rows = {name: row if len(row) > 1 else row["median"] for name, row in rows.items()}
+            rows: dict[str, object] = {}
+            for name in names:
+                median = _plain(name, typical[name])
+                rows[name] = {"median": median, **bsv[name]} if name in bsv else median
             return PriorSet.from_mapping({**rows, "correlations": correlations or {}}, model=self.model)
         except InputError as complaint:
             wrong[_home(complaint.name)] = str(complaint)
@@ -243,9 +240,7 @@ def _covariates(text: str, wrong: Complaints) -> dict[str, Measurement]:
     for line in (each.strip() for each in re.split(r"[\n;]", text)):
         if line:
             name, _, value = line.replace(":", " ", 1).replace("=", " ", 1).partition(" ")
-            read = wrong.reading(
-                "covariates", lambda name=name, value=value: Measurement.read(name, value.strip())
-            )  # type: ignore[misc]
+            read = wrong.reading("covariates", partial(Measurement.read, name, value.strip()))
             if read is not None:
                 found[name] = read
     return found

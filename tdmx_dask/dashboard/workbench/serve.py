@@ -1,0 +1,161 @@
+"""The server of the workbench: on the loopback, for whoever has its token."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import secrets
+import socket
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from bokeh.application import Application
+from bokeh.application.handlers import FunctionHandler
+from bokeh.server.auth_provider import AuthProvider
+from bokeh.server.server import BaseServer
+from bokeh.server.tornado import BokehTornado
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
+from tornado.netutil import bind_sockets
+from tornado.web import RequestHandler
+
+from tdmx_dask.dashboard.workbench.document import fill
+from tdmx_dask.dashboard.workbench.session import Shop
+from tdmx_dask.errors import InputError, TdmxWarning
+
+__all__ = ["Workbench"]
+
+ADDRESS = "127.0.0.1"
+NICENESS = 10
+"""Added to that of fits, so that the page answers while they have all cores."""
+
+_LARGEST_MESSAGE = 20 * 2**20
+
+
+class _Refused(RequestHandler):
+    """What a stranger sees."""
+
+    def get(self) -> None:
+        """Say what is missing."""
+        self.set_status(403)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(
+            "This workbench belongs to whoever started it. Open the address with its token, as tdmx serve printed it.\n"
+        )
+
+
+class _Token(AuthProvider):  # type: ignore[misc]
+    """Lets in who has the token: in the address at first, in a cookie of the browser from then on.
+
+    The loopback is shared by all users of a machine, and a page can read files and start processes as the user who started it.
+    """
+
+    def __init__(self, token: str, port: int) -> None:
+        self._token, self._cookie = token, f"tdmx-{port}"
+        super().__init__()
+
+    @property
+    def get_user(self) -> Any:
+        return self._user
+
+    @property
+    def get_user_async(self) -> Any:
+        return None
+
+    @property
+    def login_url(self) -> str:
+        return "/refused"
+
+    @property
+    def get_login_url(self) -> Any:
+        return None
+
+    @property
+    def login_handler(self) -> type[RequestHandler]:
+        return _Refused
+
+    @property
+    def logout_url(self) -> Any:
+        return None
+
+    @property
+    def logout_handler(self) -> Any:
+        return None
+
+    def _user(self, handler: RequestHandler) -> str | None:
+        if hmac.compare_digest(handler.get_cookie(self._cookie, "") or "", self._token):
+            return "owner"
+        if hmac.compare_digest(handler.get_query_argument("token", ""), self._token):
+            # A socket's handshake cannot set it, and need not: the page was there first.
+            handler.set_cookie(self._cookie, self._token, httponly=True, samesite="Strict")
+            return "owner"
+        return None
+
+
+class Workbench:
+    """A server of the workbench.
+
+    Parameters
+    ----------
+    port : 0 takes a free one
+    library : folder of fits; None: as configured
+    on : a cluster for fits; None: child processes of this machine
+    origins : further ``host:port`` at which browsers see it, such as the near end of a tunnel
+
+    Raises
+    ------
+    InputError
+        The port is taken.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 5007,
+        library: Path | None = None,
+        on: object = None,
+        origins: Sequence[str] = (),
+        loop: IOLoop | None = None,
+    ) -> None:
+        self.token = secrets.token_urlsafe(24)
+        sockets = _bound(port)
+        self.port: int = sockets[0].getsockname()[1]
+        self._quick = ThreadPoolExecutor(1, "tdmx-quick")
+        self._slow = ThreadPoolExecutor(1, "tdmx-slow")
+        shop = Shop(self._quick, self._slow, library, on)
+        warnings.simplefilter("ignore", TdmxWarning)  # the page says them
+        logging.getLogger("bokeh.server").setLevel(logging.WARNING)
+        loop = IOLoop.current() if loop is None else loop
+        tornado = BokehTornado(
+            {"/": Application(FunctionHandler(lambda document: fill(document, shop)))},
+            extra_websocket_origins=[f"{ADDRESS}:{self.port}", f"localhost:{self.port}", *origins],
+            auth_provider=_Token(self.token, self.port),
+            websocket_max_message_size_bytes=_LARGEST_MESSAGE,
+            unused_session_lifetime_milliseconds=60_000,
+        )
+        http = HTTPServer(tornado)
+        http.add_sockets(sockets)
+        self._server = BaseServer(loop, tornado, http)
+        self._server.start()
+
+    @property
+    def url(self) -> str:
+        """The address, with the token."""
+        return f"http://{ADDRESS}:{self.port}/?token={self.token}"
+
+    def stop(self) -> None:
+        """Close all windows; fits that run are cancelled."""
+        self._server.stop(wait=False)
+        for executor in (self._quick, self._slow):
+            executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _bound(port: int) -> list[socket.socket]:
+    try:
+        return bind_sockets(port, ADDRESS)
+    except OSError as error:
+        rule = f"it cannot be listened at: {error.strerror or error}"
+        raise InputError("port", port, rule, "Choose another with --port, or 0 for any.") from None
