@@ -31,6 +31,8 @@ __all__ = ["Attainment", "Course", "Curve", "Isolates", "blank"]
 Floats = NDArray[np.float64]
 
 _MARKERS = ("circle", "square", "triangle", "diamond", "inverted_triangle", "plus", "x", "star")
+_BETWEEN = "#808387"
+"""Stands out from light and dark."""
 _EMPTY: dict[str, list[Any]] = {"x": [], "y": [], "lower": [], "upper": [], "mic": []}
 
 
@@ -86,14 +88,22 @@ class Attainment:
         )
         self.figure.yaxis.formatter = NumeralTickFormatter(format="0 %")
         self.figure.yaxis.ticker = FixedTicker(ticks=[0, 0.25, 0.5, 0.75, 0.9, 1])
-        self.figure.add_layout(Span(location=level, dimension="width", line_dash="dashed", line_width=1))
+        self.figure.add_layout(
+            Span(location=level, dimension="width", line_dash="dashed", line_color=_BETWEEN, line_width=1)
+        )
         self.sources: list[ColumnDataSource] = []
         self._items: list[LegendItem] = []
         tips = [("MIC", "@mic mg/L"), ("PTA", "@y{0.0 %}"), ("interval", "@lower{0.0 %} – @upper{0.0 %}")]
         self._hover = HoverTool(renderers=[], tooltips=tips)
         self.figure.add_tools(self._hover)
         self._legend = Legend(
-            orientation="vertical", location="left", padding=0, margin=4, spacing=1, border_line_color=None
+            orientation="vertical",
+            location="left",
+            padding=0,
+            margin=4,
+            spacing=1,
+            border_line_color=None,
+            background_fill_color=None,
         )
         self.figure.add_layout(self._legend, "below")
 
@@ -274,6 +284,7 @@ class Course:
             padding=0,
             margin=4,
             border_line_color=None,
+            background_fill_color=None,
         )
         self.figure.add_layout(legend, "below")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 from bokeh.layouts import column, row
 from bokeh.models import FileInput, LayoutDOM, Slider
 
@@ -16,7 +16,7 @@ from tdmx_dask.dashboard.curves import Attainment, Course, Isolates
 from tdmx_dask.dashboard.look import SHEET, escaped, text_div
 from tdmx_dask.dashboard.workbench import present
 from tdmx_dask.dashboard.workbench.field import Choice, Field, Message
-from tdmx_dask.dashboard.workbench.latest import Latest, explain
+from tdmx_dask.dashboard.workbench.latest import Latest
 from tdmx_dask.dashboard.workbench.layout import beside, content_of, curves_of
 from tdmx_dask.dashboard.workbench.patient_text import Complaints
 from tdmx_dask.dashboard.workbench.question import (
@@ -34,11 +34,16 @@ from tdmx_dask.dashboard.workbench.sources import Source, of_fit, of_store, of_s
 from tdmx_dask.domain.units import number_text, whole
 from tdmx_dask.errors import InputError, TdmxError
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 __all__ = ["AttainmentTab"]
 
 _FIRST = "meropenem_sepsis"
 _TAUS = ("4", "6", "8", "12", "24")
 _FORM = 330
+_COURSE = "<h2>Concentration over one interval at steady state</h2>"
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 class AttainmentTab:
@@ -55,7 +60,10 @@ class AttainmentTab:
         self._filling = False
         self._make_fields()
         self._make_results()
-        self._latest = Latest(session.document, session.shop.quick, self._show, self._fail)
+        self._latest: Latest[Answer] = Latest(session.document, session.shop.quick, self._show, self._fail)
+        self._details: Latest[_Details] = Latest(
+            session.document, session.shop.quick, self._show_details, self._fail
+        )
         self._sources = Latest(session.document, session.shop.slow, self._take_source, self._no_source)
         self._watch()
         session.on_fit.append(self._offer_fit)
@@ -105,9 +113,7 @@ class AttainmentTab:
         )
         self.targets = Field("targets", "Targets, a line each", "fT>MIC >= 50%\nfT>MIC >= 100%", rows=3)
         self.mic = Field("mic", "MICs, mg/L", "0.25..32")
-        self.distributions = Field(
-            "distributions", "MIC distributions, a line each (organism: MIC:weight, …)", rows=3
-        )
+        self.distributions = Field("distributions", "MIC distributions, a line each", rows=3)
         self.upload = FileInput(
             accept=".csv,.tsv,.txt",
             stylesheets=[SHEET],
@@ -115,7 +121,7 @@ class AttainmentTab:
             sizing_mode="stretch_width",
             title="or from a CSV, also EUCAST's",
         )
-        self.fu = Field("fu", "Unbound fraction", hint="of the draws", width=105)
+        self.fu = Field("fu", "Fraction fu", hint="of the draws", width=105)
         self.weight = Field("weight", "Weight, kg", hint="mg/kg doses", width=105)
         self.level = Field("level", "Wanted PTA", "90%", width=105)
         self.subjects = Field("subjects", "Virtual patients of each draw (two levels)", "1")
@@ -136,6 +142,7 @@ class AttainmentTab:
         self.curve = Attainment(MOST_TARGETS)
         self.isolates = Isolates(self.curve)
         self.course = Course(name="steady-state")
+        self.course_message = Message("course-message")
         self.summary = text_div(sizing_mode="stretch_width")
         self.table = text_div(sizing_mode="stretch_width")
 
@@ -151,7 +158,7 @@ class AttainmentTab:
         )  # fmt: skip
         results = column(
             self.message.root, self.summary, self.curve.figure, self.isolates.figure, self.table,
-            text_div("<h2>Concentration over one interval at steady state</h2>"), self.course.figure, sizing_mode="stretch_width",
+            text_div(_COURSE), self.course_message.root, self.course.figure, sizing_mode="stretch_width",
         )  # fmt: skip
         return beside(form, results)
 
@@ -293,7 +300,7 @@ class AttainmentTab:
     def _ask(self) -> None:
         question = self.question()
         if question is not None:
-            self._latest.ask(partial(_answered, question))
+            self._latest.ask(partial(answer, question))
 
     def _take_sliders(self) -> None:
         tau, tinf = float(self.tau.value), float(self.tinf.value)
@@ -332,36 +339,51 @@ class AttainmentTab:
 
     # --- the answer ---------------------------------------------------------------------------------------
 
-    def _show(self, both: tuple[Answer, Any]) -> None:
-        found, course = both
+    def _show(self, found: Answer) -> None:
         self.session.attained = found
         self.message.say("")
         question = found.question
         self.curve.show(question.mic, curves_of(found))
+        if not self._latest.waiting:  # a slider that moves on wants the curve alone
+            self._details.ask(partial(_detailed, found))
+
+    def _show_details(self, details: _Details) -> None:
+        question = details.found.question
         self.isolates.show(question.distributions)
-        self.summary.text = f"<h2>{escaped(question.regimens[0].label)}</h2>{present.notes(found.notes)}"
-        self.table.text = present.attainment(found.pta, found.cfr, question.level)
-        if course is not None:
-            bands = {
-                f"q{round(100 * q)}": course["concentration"].sel(quantile=q).values.reshape(-1)
-                for q in (0.05, 0.25, 0.5, 0.75, 0.95)
-            }
-            self.course.show(np.asarray(course["time"].values), bands)
+        self.summary.text = (
+            f"<h2>{escaped(question.regimens[0].label)}</h2>{present.notes(details.found.notes)}"
+        )
+        self.table.text = details.table
+        course = details.course
+        self.course_message.say(details.complaint)
         self.course.figure.visible = course is not None
+        if course is not None:
+            values = course["concentration"].transpose("quantile", ...).values.reshape(len(_QUANTILES), -1)
+            bands = {f"q{round(100 * q)}": each for q, each in zip(_QUANTILES, values, strict=True)}
+            self.course.show(course["time"].values, bands)
 
     def _fail(self, message: str) -> None:
         self.session.attained = None
         self.message.complain(message)
 
 
-def _answered(question: Question) -> tuple[Answer, Any]:
-    """The answer, and the course of concentrations where there is a steady state."""
-    found = answer(question)
+@dataclass(frozen=True, slots=True)
+class _Details:
+    """What follows the curve."""
+
+    found: Answer
+    table: str
+    course: xr.Dataset | None
+    complaint: str = ""
+
+
+def _detailed(found: Answer) -> _Details:
+    """Tables, and the course where the regimen has a steady state."""
+    question = found.question
+    table = present.attainment(found.pta, found.cfr, question.level)
+    draws, regimen = question.source.draws, question.regimens[0]
     try:
-        course = concentrations(
-            question.source.draws, question.regimens[0], n_times=97, weight=question.weight
-        )
+        course = concentrations(draws, regimen, n_times=97, quantiles=_QUANTILES, weight=question.weight)
     except InputError as error:
-        explain(error)
-        course = None
-    return found, course
+        return _Details(found, table, None, str(error))
+    return _Details(found, table, course)

@@ -52,6 +52,11 @@ class Latest(Generic[_T]):
         self._runs = self._over = False
         document.on_session_destroyed(self._end)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something newer is to be computed."""
+        return self._next is not None
+
     def ask(self, work: Callable[[], _T]) -> None:
         """Compute this next; what waited is not wanted any more."""
         self._next = work
