@@ -37,6 +37,7 @@ __all__ = [
     "fit_individual",
     "individual_of",
     "level_rows",
+    "parameter_rows",
     "posterior_rows",
 ]
 
@@ -183,14 +184,19 @@ def _prior_of(patient: Patient, options: Mapping[str, Any]) -> dict[str, tuple[f
 
 
 def posterior_rows(found: Individual) -> list[Row]:
+    """`parameter_rows` of a patient."""
+    return parameter_rows(found.fit, found.prior)
+
+
+def parameter_rows(fit: Fit, prior: Mapping[str, tuple[float, float]]) -> list[Row]:
     """One row a parameter: median and interval of the posterior, of the prior where there is one, and what its draws are worth."""
-    table = found.fit.summary()
+    table = fit.summary()
     rows: list[Row] = []
     for name, values in table.iterrows():
         row: Row = {"parameter": str(name)}
         row |= {str(key): _plain(value) for key, value in values.items()}
-        if str(name) in found.prior:
-            median, omega = found.prior[str(name)]
+        if str(name) in prior:
+            median, omega = prior[str(name)]
             row |= {
                 "prior_q5": median * math.exp(-_Z95 * omega),
                 "prior_q50": median,

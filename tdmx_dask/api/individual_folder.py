@@ -30,6 +30,7 @@ _NEEDED = (
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg",
+    "arviz_stats.base.array",
     "tdmx_dask.plot",
     "tdmx_dask.report",
     "jinja2",
@@ -125,41 +126,24 @@ def record_of(fit: Fit) -> dict[str, Any]:
 
 def _figures_and_report(found: Individual, folder: Path, record: Mapping[str, Any]) -> None:
     from tdmx_dask import plot
-    from tdmx_dask.plot.levels import levels
+    from tdmx_dask.api.reports import command, individual_parts
     from tdmx_dask.report import write_report
 
-    patient, figures = found.patient, {}
+    patient, drawn, figures = found.patient, {}, {}
     course = course_of(found)
     if course is not None:
-        figure = levels(course, title=patient.title or patient.id)
-        _, svg = plot.save(figure, folder / "levels")
-        figures["Levels"] = svg.read_text(encoding="utf-8")
-    if found.pta is None:
-        return
-    isolates = patient.assessment.distributions if patient.assessment else ()
-    figure = plot.pta(found.pta, isolates=isolates or None)
-    _, svg = plot.save(figure, folder / "pta")
-    figures["Probability of target attainment"] = svg.read_text(encoding="utf-8")
+        _, svg = plot.save(plot.levels(course, title=patient.title or patient.id), folder / "levels")
+        drawn["levels"] = svg.read_text(encoding="utf-8")
+    if found.pta is not None:
+        isolates = patient.assessment.distributions if patient.assessment else ()
+        _, svg = plot.save(plot.pta(found.pta, isolates=isolates or None), folder / "pta")
+        figures["Probability of target attainment"] = svg.read_text(encoding="utf-8")
     if found.cfr is not None:
         figures["Cumulative fraction of response"] = plot.svg_text(plot.cfr(found.cfr))
-    about = [text for text in (patient.description, patient.source and f"Source: {patient.source}") if text]
-    health = (
-        "The fit is healthy."
-        if record["healthy"]
-        else "The fit has problems: " + " ".join(record["problems"])
-    )
-    shown = {
-        name: record[name] for name in ("patient", "finished", "engine", "seconds", "versions", "digests")
-    }
-    write_report(
-        folder / "report.html",
-        title=patient.title or patient.id,
-        pta=found.pta,
-        cfr=found.cfr,
-        figures=figures,
-        provenance={**shown, **record["where"]},
-        notes=(*about, health, *found.notes),
-    )
+    parts = individual_parts(found, drawn)
+    shown = {name: record[name] for name in ("finished", "versions", "digests")}
+    origin = {**parts.pop("provenance"), **shown, **record["where"], "command": command()}
+    write_report(folder / "report.html", figures=figures, provenance=origin, **parts)
 
 
 def _json_safe(record: Mapping[str, Any]) -> Any:

@@ -179,20 +179,12 @@ def _compared(result: StudyResult) -> list[Row]:
 def _report(
     result: StudyResult, path: Path, figures: Mapping[str, str], record: Mapping[str, object]
 ) -> None:
+    from tdmx_dask.api.reports import command, study_parts
     from tdmx_dask.report import write_report
 
-    study = result.study
-    about = [text for text in (study.description, study.source and f"Source: {study.source}") if text]
-    shown = {name: record[name] for name in ("study", "finished", "seed", "seconds", "versions", "digests")}
+    parts = study_parts(result)
+    shown = {name: record[name] for name in ("finished", "seed", "versions", "digests", "settings")}
     where = record["where"]
-    write_report(
-        path,
-        title=study.title or study.name,
-        pta=result.pta,
-        cfr=result.cfr,
-        figures=figures,
-        provenance={**shown, **(where if isinstance(where, dict) else {})},
-        notes=(*about, *result.notes),
-        comparison=result.comparison,
-        comparison_source=study.published.source if study.published else "",
-    )
+    machine = {name: where[name] for name in ("host", "cpus", "system")} if isinstance(where, dict) else {}
+    origin = {**parts.pop("provenance"), **shown, **machine, "command": command()}
+    write_report(path, figures=figures, provenance=origin, **parts)

@@ -235,7 +235,7 @@ class Course:
         self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = "time (h)", "concentration (mg/L)"
         colour = COLOURS[0]
         self.source = ColumnDataSource(
-            {"time": [], **{q: [] for q in ("q5", "q25", "q50", "q75", "q95")}}, name=name
+            {"time": [], **{q: [] for q in ("q5", "q25", "q50", "q75", "q95")}}, name=f"{name}-course"
         )
         self.levels = ColumnDataSource({"time": [], "value": [], "marker": []})
         wide = self.figure.varea("time", "q5", "q95", source=self.source, fill_color=colour, fill_alpha=0.18)

@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 Prior = Mapping[str, tuple[float, float]]
 
 _MOST = 24
-_SHOWN = 400
+_SHOWN = 250
 """Draws of a chain that a line shows; more could not be told apart."""
 
 _WIDE = 0.9

@@ -138,6 +138,7 @@ def draw_marks(axes: Axes, marks: Mapping[str, float]) -> None:
             va="bottom",
             fontsize=7.5,
             zorder=5,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
         )
 
 

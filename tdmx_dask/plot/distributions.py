@@ -178,7 +178,7 @@ def _row(ax: Axes, values: Floats, base: float, colour: str, limit: Limits | Non
     ax.plot(x, base + scale * height, color=colour, linewidth=1.1, zorder=3)
     low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
     ax.plot([low, high], [base, base], color=colour, linewidth=2.5, solid_capstyle="butt", zorder=3)
-    ax.plot(middle, base, "o", color=colour, markerfacecolor="white", markersize=5, zorder=4)
+    ax.plot(middle, base, "o", color=colour, markerfacecolor="white", markersize=5, zorder=4, clip_on=False)
     if limit is not None:
         within = np.ones(values.shape, dtype=bool)
         within &= True if limit[0] is None else values >= limit[0]

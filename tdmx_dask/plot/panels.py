@@ -13,9 +13,24 @@ from numpy.typing import NDArray
 
 from tdmx_dask.errors import InputError
 
-__all__ = ["Panel", "Series", "arrangement", "chosen", "interval_note", "notes", "panels", "select", "wanted"]
+__all__ = [
+    "ALL",
+    "Panel",
+    "Series",
+    "arrangement",
+    "chosen",
+    "interval_note",
+    "notes",
+    "of_draws",
+    "panels",
+    "select",
+    "wanted",
+]
 
 _DIMS = ("scenario", "regimen", "target")
+
+ALL = "all"
+"""Name of the scenario of a result that has none: alone, it is not printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +174,10 @@ def panels(full: xr.Dataset, name: str) -> tuple[Panel, ...]:
     regimens = [str(label) for label in full["regimen"].values]
     asked = [j for j in range(len(regimens)) if np.isfinite(value[:, j]).any()]
     found = []
-    for i, scenario in enumerate(full["scenario"].values):
+    scenarios = [str(label) for label in full["scenario"].values]
+    if scenarios == [ALL]:
+        scenarios = [""]
+    for i, scenario in enumerate(scenarios):
         for k, target in enumerate(full["target"].values):
             series = tuple(
                 Series(
@@ -169,18 +187,25 @@ def panels(full: xr.Dataset, name: str) -> tuple[Panel, ...]:
                 if np.isfinite(value[i, j, k]).any()
             )
             if series:
-                found.append(Panel(str(scenario), str(target), series))
+                found.append(Panel(scenario, str(target), series))
     if not found:
         raise InputError(name, "no number", "there is nothing to draw", "Draw a result that was computed.")
     return tuple(found)
 
 
+def of_draws(result: xr.Dataset) -> bool:
+    """Whether the profiles are the draws themselves, of a posterior say, and not patients simulated from them or of a population."""
+    named = str(result.attrs.get("population", "")).strip('"')
+    return not named and int(result.attrs.get("n_subjects", 1)) == 1
+
+
 def interval_note(result: xr.Dataset) -> str:
     """What the interval of a result is, in words; empty where it has none."""
     level = f"{100 * float(result.attrs.get('interval_level', 0.95)):g} %"
+    number = "draws" if of_draws(result) else "simulated patients"
     return {
         "credible": f"{level} credible interval (uncertainty of the model's parameters)",
-        "monte_carlo": f"{level} Monte-Carlo interval (finite number of simulated patients)",
+        "monte_carlo": f"{level} Monte-Carlo interval (finite number of {number})",
     }.get(str(result.attrs.get("interval", "none")), "")
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tdmx_dask.domain.mic import match_mic
 from tdmx_dask.domain.regimen import Regimen
+from tdmx_dask.domain.units import real
 from tdmx_dask.errors import InputError
 from tdmx_dask.plot import heat, style
 from tdmx_dask.plot.panels import arrangement, notes, select
@@ -152,10 +153,7 @@ def _place(full: xr.Dataset, last: str, wanted: float | str | None) -> tuple[int
             raise InputError(last, None, rule, f"Choose one of them with {last}=.")
         place = 0
     elif last == "mic":
-        place = int(match_mic([wanted], labels)[0])  # type: ignore[list-item]
-        if place < 0:
-            rule = f"is not in the result, which holds {', '.join(f'{each:g}' for each in labels)}"
-            raise InputError("mic", wanted, rule, "Give one of them.")
+        place = int(match_mic([real("mic", wanted, "a MIC", unit="mg/L", gt=0)], labels)[0])
     else:
         if wanted not in labels:
             rule = f"is not in the result, which holds {'; '.join(map(str, labels))}"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tdmx_dask.domain.units import whole
 from tdmx_dask.errors import InputError
 from tdmx_dask.plot import curves, style
-from tdmx_dask.plot.panels import Panel, arrangement, notes, panels, select
+from tdmx_dask.plot.panels import ALL, Panel, arrangement, notes, panels, select
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -165,7 +165,9 @@ def _kind(result: xr.Dataset) -> str:
 def _by_draw(result: xr.Dataset, panel: Panel, regimen: str) -> NDArray[np.float64]:
     """PTA of each draw among its own subjects, (draw, mic)."""
     counts = result["attained_by_draw"]
-    at = (result["pair_scenario"].values == panel.scenario) & (result["pair_regimen"].values == regimen)
+    at = (result["pair_scenario"].values == (panel.scenario or ALL)) & (
+        result["pair_regimen"].values == regimen
+    )
     target = result["target"].values.tolist().index(panel.target)
     own = counts.isel(pair=int(np.flatnonzero(at)[0]), target=target).transpose("chain", "draw", "mic")
     return own.values.reshape(-1, own.sizes["mic"]) / int(result.attrs["n_subjects"])

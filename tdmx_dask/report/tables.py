@@ -230,7 +230,8 @@ def plain(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {plain(part)}" for name, part in value.items())
+        parts = ((name, plain(part)) for name, part in value.items())
+        return ", ".join(f"{name} {text}" for name, text in parts if text)
     if isinstance(value, list | tuple):
         return ", ".join(plain(part) for part in value)
     if isinstance(value, str) and value[:1] in ('"', "{", "["):  # an attribute that holds JSON

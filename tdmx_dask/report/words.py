@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from tdmx_dask.plot.panels import Panel, panels, select
+from tdmx_dask.plot.panels import Panel, of_draws, panels, select
 from tdmx_dask.plot.style import mic_label, percent
 from tdmx_dask.report.comparison import Compared
 from tdmx_dask.report.tables import points_of
@@ -23,13 +23,14 @@ _MOST = 12
 
 def pta_sentences(pta: xr.Dataset, level: float) -> list[tuple[str, str]]:
     """What attains the level up to which MIC: (of whom and what, sentence)."""
+    who = "draws" if of_draws(pta) else "patients"
     full = select(pta, "mic", target=None, scenario=None)
     found = panels(full, "pta")
     mic = [float(value) for value in full["mic"].values.tolist() if value not in ("", None)]
     if len(found) <= _MOST:
-        return [(_about(panel), _bound(_of_panel(panel, mic, level))) for panel in found]
+        return [(_about(panel), _bound(_of_panel(panel, mic, level, who))) for panel in found]
     return [
-        (target, _bound(_of_many([panel for panel in found if panel.target == target], mic, level)))
+        (target, _bound(_of_many([panel for panel in found if panel.target == target], mic, level, who)))
         for target in dict.fromkeys(panel.target for panel in found)
     ]
 
@@ -43,8 +44,8 @@ def _about(panel: Panel) -> str:
     return ", ".join(text for text in (panel.scenario, panel.target) if text)
 
 
-def _of_panel(panel: Panel, mic: Sequence[float], level: float) -> str:
-    wanted = f"at least {percent(level)} of patients"
+def _of_panel(panel: Panel, mic: Sequence[float], level: float, who: str) -> str:
+    wanted = f"at least {percent(level)} of {who}"
     if "MIC" not in panel.target or len(mic) < 2:
         at = f" at a MIC of {mic_label(mic[0])} mg/L" if "MIC" in panel.target and mic else ""
         return _one_value(panel, wanted, at, level)
@@ -84,7 +85,7 @@ def _one_value(panel: Panel, wanted: str, at: str, level: float) -> str:
     return text
 
 
-def _of_many(chosen: Sequence[Panel], mic: Sequence[float], level: float) -> str:
+def _of_many(chosen: Sequence[Panel], mic: Sequence[float], level: float, who: str) -> str:
     n_scenarios = len({panel.scenario for panel in chosen})
     pairs = [one for panel in chosen for one in panel.series]
     if "MIC" in chosen[0].target and len(mic) > 1:
@@ -97,7 +98,7 @@ def _of_many(chosen: Sequence[Panel], mic: Sequence[float], level: float) -> str
     at = f" at a MIC of {mic_label(mic[0])} mg/L" if "MIC" in chosen[0].target and mic else ""
     return (
         f"{n_scenarios} scenarios: {hit} of {len(pairs)} pairs of scenario and regimen attain the target in at "
-        f"least {percent(level)} of patients{at}. The table below holds each."
+        f"least {percent(level)} of {who}{at}. The table below holds each."
     )
 
 

@@ -31,10 +31,21 @@ class Page(HTMLParser):
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
         self.pieces: list[str] = []
-        self.tables: list[list[list[tuple[str, str]]]] = []
+        self.every: list[list[list[tuple[str, str]]]] = []
+        self.kinds: list[str] = []
         self.source = path.read_text(encoding="utf-8")
         self.feed(self.source)
         self.close()
+
+    @property
+    def tables(self) -> list[list[list[tuple[str, str]]]]:
+        """Tables of results and settings."""
+        return [t for t, kind in zip(self.every, self.kinds, strict=True) if "sheet" not in kind.split()]
+
+    @property
+    def sheets(self) -> list[list[list[tuple[str, str]]]]:
+        """Tables of what was asked, of populations and fits."""
+        return [t for t, kind in zip(self.every, self.kinds, strict=True) if "sheet" in kind.split()]
 
     @property
     def text(self) -> str:
@@ -46,11 +57,12 @@ class Page(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
         if tag == "table":
-            self.tables.append([])
+            self.every.append([])
+            self.kinds.append(str(named.get("class") or ""))
         elif tag == "tr":
-            self.tables[-1].append([])
+            self.every[-1].append([])
         elif tag in ("td", "th"):
-            self.tables[-1][-1].append(("", str(named.get("class") or "")))
+            self.every[-1][-1].append(("", str(named.get("class") or "")))
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag  # well nested
@@ -61,8 +73,8 @@ class Page(HTMLParser):
         self.pieces.append(data)
         inside = [tag for tag in self.open if tag in ("td", "th", "caption")]
         if inside and inside[-1] != "caption":
-            text, kind = self.tables[-1][-1][-1]
-            self.tables[-1][-1][-1] = (f"{text} {data}".strip(), kind)
+            text, kind = self.every[-1][-1][-1]
+            self.every[-1][-1][-1] = (f"{text} {data}".strip(), kind)
 
 
 @dataclass

@@ -17,7 +17,7 @@ from tdmx_dask.dashboard.look import SHEET, escaped, text_div
 from tdmx_dask.dashboard.workbench import present
 from tdmx_dask.dashboard.workbench.field import Choice, Field, Message
 from tdmx_dask.dashboard.workbench.latest import Latest
-from tdmx_dask.dashboard.workbench.layout import beside, content_of, curves_of
+from tdmx_dask.dashboard.workbench.layout import beside, content_of, curves_of, when_uploaded
 from tdmx_dask.dashboard.workbench.patient_text import Complaints
 from tdmx_dask.dashboard.workbench.question import (
     MOST_TARGETS,
@@ -52,11 +52,17 @@ class AttainmentTab:
     Parameters
     ----------
     session : of the window
+
+    Attributes
+    ----------
+    source : the draws, once they are there
+    on_source : called when there are others
     """
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.source: Source | None = None
+        self.on_source: list[Callable[[], object]] = []
         self._filling = False
         self._make_fields()
         self._make_results()
@@ -198,8 +204,7 @@ class AttainmentTab:
         for slider in (self.dose, self.tinf):
             slider.on_change("value", lambda _attr, _old, _new: moved())
         self.tau.on_change(moved)
-        taken = users(self._take_file)
-        self.upload.on_change("value", lambda _attr, _old, _new: taken())
+        when_uploaded(self.session.document, self.upload, users(self._take_file))
 
     # --- draws --------------------------------------------------------------------------------------------
 
@@ -265,6 +270,8 @@ class AttainmentTab:
             with self._by_us():
                 self.subjects.text = "1"
         self._ask()
+        for call in self.on_source:
+            call()
 
     def _no_source(self, message: str) -> None:
         self.source = None

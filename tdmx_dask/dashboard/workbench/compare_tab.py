@@ -44,6 +44,7 @@ class CompareTab:
         self.curve = Attainment(MOST_REGIMENS, name="compare", height=400)
         self.about = text_div(sizing_mode="stretch_width")
         self.table = text_div(sizing_mode="stretch_width")
+        attainment.on_source.append(self.compare)
         self._latest: Latest[Answer] = Latest(
             session.document, session.shop.quick, self._show, self.message.complain
         )
@@ -67,7 +68,7 @@ class CompareTab:
         """Compute the comparison of what stands in the form."""
         source = self.attainment.source
         if source is None:
-            self.message.complain("There are no draws yet: choose them in the tab PTA/CFR.")
+            self.message.say("There are no draws yet: choose them in the tab PTA/CFR.")
             return
         question, wrong = replace(self.attainment.texts(), regimens=self.regimens.text).read(source)
         self.regimens.say(wrong.get("regimens"))

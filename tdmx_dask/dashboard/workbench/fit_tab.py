@@ -17,7 +17,7 @@ from tdmx_dask.dashboard.look import SHEET, escaped, text_div
 from tdmx_dask.dashboard.workbench import present
 from tdmx_dask.dashboard.workbench.field import Choice, Field, Message, button
 from tdmx_dask.dashboard.workbench.latest import Latest, explain
-from tdmx_dask.dashboard.workbench.layout import beside, content_of
+from tdmx_dask.dashboard.workbench.layout import beside, content_of, when_uploaded
 from tdmx_dask.dashboard.workbench.patient_text import Complaints, PatientText, patients_of_file
 from tdmx_dask.dashboard.workbench.session import Session
 from tdmx_dask.domain.patient import Patient, read_patient
@@ -57,6 +57,7 @@ class FitTab:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._future: FitFuture | None = None
+        self._unwanted = False
         self._patient: Patient | None = None
         self._uploaded: tuple[Patient, ...] = ()
         self._looking: Any = None
@@ -122,7 +123,7 @@ class FitTab:
         self.model.on_change(self._choose_model)
         self.whose.on_change(self._choose_patient)
         self.whose.root.visible = False
-        self.upload.on_change("value", lambda _attr, _old, _new: self._take_file())
+        when_uploaded(self.session.document, self.upload, self._take_file)
         self.chains.text = _EMPTY
         return beside(form, results)
 
@@ -220,6 +221,7 @@ class FitTab:
         if patient is None or wrong:
             return
         self._patient = patient
+        self._unwanted = False
         self.start.disabled, self.cancel.disabled = True, False
         self.chains.text = present.chains((), "starting")
         shop = self.session.shop
@@ -227,12 +229,15 @@ class FitTab:
         self._starts.ask(partial(fit_async, patient, library=shop.library, on=shop.on, **given))
 
     def stop(self) -> None:
-        """Cancel the fit."""
+        """Cancel the fit, also one that is only about to start."""
+        self._unwanted = True
         if self._future is not None:
             self._future.cancel()
 
     def _started(self, future: FitFuture) -> None:
         self._future = future
+        if self._unwanted:
+            future.cancel()
         self._looking = self.session.document.add_periodic_callback(self._look, _LOOK_MS)
 
     def _look(self) -> None:
@@ -293,8 +298,7 @@ class FitTab:
 
     def _window_closed(self, _context: Any) -> None:
         # Nobody is left to cancel it or to see it end.
-        if self._future is not None:
-            self._future.cancel()
+        self.stop()
 
 
 def _made_by(found: Individual) -> str:

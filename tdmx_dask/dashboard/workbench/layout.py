@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 
+from bokeh.document import Document
 from bokeh.layouts import row
 from bokeh.models import FileInput, LayoutDOM, Row
 
@@ -12,7 +14,7 @@ from tdmx_dask.dashboard.curves import Curve
 from tdmx_dask.dashboard.workbench.question import Answer
 from tdmx_dask.errors import InputError
 
-__all__ = ["beside", "content_of", "curves_of"]
+__all__ = ["beside", "content_of", "curves_of", "when_uploaded"]
 
 _BESIDE = "@media (max-width: 1000px) { :host { display: block !important; } }"
 
@@ -20,6 +22,11 @@ _BESIDE = "@media (max-width: 1000px) { :host { display: block !important; } }"
 def beside(form: LayoutDOM, results: LayoutDOM) -> Row:
     """A form with its results beside it, or below on a narrow page."""
     return row(form, results, sizing_mode="stretch_width", spacing=28, stylesheets=[_BESIDE])
+
+
+def when_uploaded(document: Document, upload: FileInput, call: Callable[[], None]) -> None:
+    """Call once a file is there: its content, its name and its kind come one after the other."""
+    upload.on_change("value", lambda _attr, _old, _new: document.add_next_tick_callback(call))
 
 
 def content_of(upload: FileInput) -> tuple[str, bytes]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-import csv
-import io
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from bokeh.layouts import column, row
 from bokeh.models import ColumnDataSource, CustomJS, LayoutDOM
@@ -17,7 +16,7 @@ from tdmx_dask.dashboard.look import escaped, text_div
 from tdmx_dask.dashboard.workbench.field import Choice, Field, Message, button
 from tdmx_dask.dashboard.workbench.latest import Latest
 from tdmx_dask.dashboard.workbench.session import Session
-from tdmx_dask.dashboard.workbench.take_away import report_of
+from tdmx_dask.dashboard.workbench.take_away import csv_text, report_text
 
 __all__ = ["ReportTab"]
 
@@ -57,6 +56,7 @@ class ReportTab:
         self.what = text_div(width=700)
         self._source = ColumnDataSource({"name": [""], "kind": [""], "content": [None]})
         self._source.js_on_change("data", CustomJS(args={"source": self._source}, code=_SAVE))
+        self.what.tags = [self._source]  # a source that no figure has is part of the page by this alone
         self._latest: Latest[tuple[str, str, bytes]] = Latest(
             session.document, session.shop.slow, self._save, self.message.complain
         )
@@ -127,7 +127,7 @@ class ReportTab:
         return [] if found is None else level_rows(found)
 
     def _table(self, name: str, rows: Callable[[], Sequence[Row]]) -> None:
-        self._latest.ask(lambda: (name, "text/csv", _csv(rows())))
+        self._latest.ask(lambda: (name, "text/csv", csv_text(rows()).encode("utf-8")))
 
     def _save(self, file: tuple[str, str, bytes]) -> None:
         name, kind, content = file
@@ -142,16 +142,5 @@ class ReportTab:
         }
 
 
-def _report(*arguments: object) -> tuple[str, str, bytes]:
-    return "report.html", "text/html", report_of(*arguments).encode("utf-8")  # type: ignore[arg-type]
-
-
-def _csv(rows: Sequence[Row]) -> bytes:
-    if not rows:
-        return b""
-    names = list(dict.fromkeys(key for each in rows for key in each))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode("utf-8")
+def _report(title: str, paragraphs: Sequence[str], individual: Any, answered: Any) -> tuple[str, str, bytes]:
+    return "report.html", "text/html", report_text(title, paragraphs, individual, answered).encode("utf-8")

@@ -1,37 +1,61 @@
-"""The report of a window."""
+"""What a window takes away: a report, and tables."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from tdmx_dask.api.individual import Individual
+from tdmx_dask.api.records import Row
+from tdmx_dask.api.reports import report_of
 from tdmx_dask.dashboard.workbench.question import Answer
 
-__all__ = ["report_of"]
+__all__ = ["csv_text", "report_text"]
 
 
-def report_of(
-    title: str, notes: Sequence[str], individual: Individual | None, answered: Answer | None
+def report_text(
+    title: str, paragraphs: Sequence[str], individual: Individual | None, answer: Answer | None
 ) -> str:
-    """The report as one HTML page."""
-    from tdmx_dask import plot
-    from tdmx_dask.report import write_report
+    """A report of a fit, of PTA and CFR, or of both, as one HTML page.
 
-    assert answered is not None
-    figures = {
-        "Probability of target attainment": plot.svg_text(
-            plot.pta(answered.pta, isolates=answered.question.distributions or None)
-        )
-    }
-    with TemporaryDirectory(prefix="tdmx-") as folder:
-        path = write_report(
-            Path(folder) / "report.html",
-            title=title,
-            pta=answered.pta,
-            cfr=answered.cfr,
-            figures=figures,
-            notes=notes,
-        )
-        return path.read_text(encoding="utf-8")
+    Parameters
+    ----------
+    title : of the page
+    paragraphs : what the user writes about it
+    individual, answer : what to report; one of them may be None
+
+    Raises
+    ------
+    InputError
+        There is neither.
+    """
+    from tdmx_dask import plot
+
+    if answer is None:
+        return report_of(individual, title=title, about=paragraphs)
+    question = answer.question
+    figure = plot.pta(answer.pta, isolates=question.distributions or None, level=question.level)
+    figures = {"Probability of target attainment": plot.svg_text(figure)}
+    if answer.cfr is not None:
+        figures["Cumulative fraction of response"] = plot.svg_text(plot.cfr(answer.cfr))
+    return report_of(
+        individual,
+        pta=answer.pta,
+        cfr=answer.cfr,
+        title=title,
+        about=[*paragraphs, f"Draws: {question.source.about}"],
+        notes=question.notes,
+        figures=figures,
+    )
+
+
+def csv_text(rows: Sequence[Row]) -> str:
+    """Rows as CSV with a heading; empty where there is no row."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    if names:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
