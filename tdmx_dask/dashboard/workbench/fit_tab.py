@@ -88,6 +88,9 @@ class FitTab:
             name: Field(f"spread.{name}", "variability", hint="0: known", width=140) for name in _ALL
         }
         self._rows = {name: row(self.typical[name].root, self.spread[name].root, spacing=4) for name in _ALL}
+        self.units = Field(
+            "units", "Covariates of the formulas and their units", hint="CCr mL/min/1.73m2", rows=2
+        )
         self.correlations = Field("correlations", "Correlations, such as CL, Vc: 0.4", rows=1)
         self.covariates = Field("covariates", "Covariates, a line each", rows=2, hint="CCr 75 mL/min/1.73m2")
         self.regimen = Field("regimen", "Doses given", hint="1000 mg q8h inf 30min x6")
@@ -115,7 +118,7 @@ class FitTab:
         form = column(
             text_div("<h2>Patient</h2>"), self.example, self.upload, self.whose.root, self.id.root, self.covariates.root,
             self.regimen.root, self.levels.root, text_div(_PRIOR), self.kept_note.root, self.model.root, *self._rows.values(),
-            self.correlations.root, self.error.root, self.fu.root, text_div(_SAMPLED), sampling, width=_FORM,
+            self.units.root, self.correlations.root, self.error.root, self.fu.root, text_div(_SAMPLED), sampling, width=_FORM,
         )  # fmt: skip
         buttons = row(self.start, self.cancel, spacing=8)
         shown = (buttons, self.message.root, self.chains, self.course.figure, self.tables)
@@ -142,7 +145,7 @@ class FitTab:
         self.kept_note.say(kept)
         self.id.text, self.regimen.text, self.levels.text = texts.id, texts.regimen, texts.levels
         self.covariates.text, self.error.text, self.fu.text = texts.covariates, texts.error, texts.fu
-        self.correlations.text = texts.correlations
+        self.units.text, self.correlations.text = texts.units, texts.correlations
         for name in _ALL:
             self.typical[name].text = texts.typical.get(name, "")
             self.spread[name].text = texts.spread.get(name, "")
@@ -160,8 +163,8 @@ class FitTab:
             {name: field[name].text for name in names} for field in (self.typical, self.spread)
         )
         return PatientText(
-            self.id.text, self.model.value, typical, spread, self.correlations.text, self.covariates.text, self.regimen.text,
-            self.levels.text, self.error.text, self.fu.text, self._source, self._kept,
+            self.id.text, self.model.value, typical, spread, self.units.text, self.correlations.text, self.covariates.text,
+            self.regimen.text, self.levels.text, self.error.text, self.fu.text, self._source, self._kept,
         )  # fmt: skip
 
     def _choose_model(self) -> None:
@@ -196,7 +199,16 @@ class FitTab:
         )
 
     def _fields(self) -> dict[str, Field]:
-        named = (self.id, self.correlations, self.covariates, self.regimen, self.levels, self.error, self.fu)
+        named = (
+            self.id,
+            self.units,
+            self.correlations,
+            self.covariates,
+            self.regimen,
+            self.levels,
+            self.error,
+            self.fu,
+        )
         return {
             each.key: each
             for each in (*named, *self.typical.values(), *self.spread.values(), *self.sampling.values())

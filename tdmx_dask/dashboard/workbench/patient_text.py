@@ -13,7 +13,6 @@ from typing import TypeVar
 import numpy as np
 
 from tdmx_dask.domain.cohort import read_cohort
-from tdmx_dask.domain.covariate import SEXES
 from tdmx_dask.domain.document import read_yaml
 from tdmx_dask.domain.error_model import ErrorModel
 from tdmx_dask.domain.expression import Expression
@@ -27,6 +26,7 @@ from tdmx_dask.domain.regimen import Regimen
 from tdmx_dask.domain.units import NUMBER, number_text, shortened
 from tdmx_dask.domain.variability import variability_text
 from tdmx_dask.errors import InputError
+from tdmx_dask.fitting.question import ask
 
 __all__ = ["Complaints", "PatientText", "patients_of_file", "read_level_lines"]
 
@@ -58,6 +58,7 @@ class PatientText:
     model : one of `FITTED`
     typical : parameter -> typical value, a number or a formula over the covariates
     spread : parameter -> its variability: ``22.1%`` (a CV), ``omega 0.23``, or empty: known
+    units : of the covariates in the formulas, lines such as ``CCr mL/min/1.73m2``; a patient's value is converted, or refused
     correlations : lines such as ``CL, Vc: 0.4``
     covariates : lines such as ``CCr 75 mL/min/1.73m2``
     levels : lines of time (h) and level (mg/L), ``47.5 <0.5`` below quantification
@@ -69,6 +70,7 @@ class PatientText:
     model: str = "2C"
     typical: Mapping[str, str] = field(default_factory=dict)
     spread: Mapping[str, str] = field(default_factory=dict)
+    units: str = ""
     correlations: str = ""
     covariates: str = ""
     regimen: str = ""
@@ -95,7 +97,7 @@ class PatientText:
         """The patient; None where anything is wrong, and what that is."""
         wrong = Complaints()
         covariates = _covariates(self.covariates, wrong)
-        priors = self.kept if self.kept is not None else self._priors(covariates, wrong)
+        priors = self.kept if self.kept is not None else self._priors(wrong)
         regimen = wrong.reading("regimen", lambda: Regimen.parse(self.regimen))
         levels = wrong.reading("levels", lambda: read_level_lines(self.levels))
         error = wrong.reading("error", lambda: ErrorModel.parse(self.error))
@@ -104,14 +106,15 @@ class PatientText:
             return None, wrong
         parts = {"covariates": covariates, "priors": priors, "error": error, "fu": fu}
         try:
-            return Patient(id=self.id, regimen=regimen, levels=levels, **parts), wrong  # type: ignore[arg-type]
+            patient = Patient(id=self.id, regimen=regimen, levels=levels, **parts)  # type: ignore[arg-type]
+            ask(patient)  # so that what a fit would refuse is said at its field
         except InputError as complaint:
-            wrong[_home(complaint.name)] = str(complaint)
+            home = "covariates" if complaint.name in covariates else _home(complaint.name)
+            wrong[home] = str(complaint)
             return None, wrong
+        return patient, wrong
 
-    def _priors(
-        self, covariates: Mapping[str, Measurement], wrong: Complaints
-    ) -> Population | PriorSet | None:
+    def _priors(self, wrong: Complaints) -> Population | PriorSet | None:
         names = wrong.reading("model", lambda: model_of(self.model))
         if names is None:
             return None
@@ -119,13 +122,14 @@ class PatientText:
             n: wrong.reading(f"typical.{n}", partial(_typical, n, self.typical.get(n, ""))) for n in names
         }
         spread = {n: wrong.reading(f"spread.{n}", partial(_spread, n, self.spread.get(n, ""))) for n in names}
+        wrong.reading("units", lambda: _units(self.units))
         correlations = wrong.reading("correlations", lambda: _correlations(self.correlations))
         if wrong:
             return None
         bsv = {name: each for name, each in spread.items() if each}
         try:
             if self.model in MODELS:
-                return _population(self, typical, bsv, correlations or {}, covariates)
+                return _population(self, typical, bsv, correlations or {})
             rows: dict[str, object] = {}
             for name in names:
                 median = _plain(name, typical[name])
@@ -141,20 +145,13 @@ def _population(
     typical: Mapping[str, object],
     bsv: Mapping[str, object],
     correlations: Mapping[str, float],
-    covariates: Mapping[str, Measurement],
 ) -> Population:
-    units = {
-        name: {"unit": each.unit or "1"} if each.unit not in SEXES else {"unit": "female"}
-        for name, each in covariates.items()
-    }
-    used = {
-        name for value in typical.values() if isinstance(value, str) for name in Expression.parse(value).names
-    }
+    units = dict(line.split(maxsplit=1) for line in texts.units.splitlines() if line.strip())
     mapping: dict[str, object] = {
         "name": f"prior of {texts.id}",
         "model": texts.model,
         "parameters": typical,
-        "covariates": {name: unit for name, unit in units.items() if name in used},
+        "covariates": {name: {"unit": unit.strip()} for name, unit in units.items()},
         "bsv": bsv,
         "correlations": correlations,
         "source": texts.source,
@@ -177,8 +174,19 @@ def _with_priors(texts: PatientText, priors: Population | PriorSet) -> PatientTe
         for j in range(i)
         if covariance[i, j] != 0
     ]
+    units = (
+        []
+        if isinstance(priors, PriorSet)
+        else [f"{name} {each.unit}" for name, each in priors.covariates.items()]
+    )
     filled = replace(
-        texts, model=model, typical=median, spread=spread, correlations="\n".join(pairs), source=priors.source
+        texts,
+        units="\n".join(units),
+        model=model,
+        typical=median,
+        spread=spread,
+        correlations="\n".join(pairs),
+        source=priors.source,
     )
     plain = isinstance(priors, PriorSet) or not (
         priors.thetas
@@ -257,6 +265,15 @@ def _typical(name: str, text: str) -> object:
     return float(text) if _NUMBER.fullmatch(text.strip()) else str(Expression.parse(text.strip(), name=name))
 
 
+def _units(text: str) -> None:
+    for line in text.splitlines():
+        if line.strip() and len(line.split(maxsplit=1)) < 2:
+            rule = "a line has a covariate of the formulas and its unit"
+            raise InputError(
+                "units", shortened(line.strip()), rule, "Write CCr mL/min/1.73m2, or SEX female."
+            )
+
+
 def _plain(name: str, value: object) -> float:
     if not isinstance(value, float):
         raise InputError(
@@ -309,7 +326,7 @@ _HOMES = {
     "bsv": "spread", "parameters": "typical", "population.bsv": "spread", "population.parameters": "typical", "level": "levels",
     "time": "levels", "value": "levels", "below": "levels", "doses": "regimen", "tinf": "regimen", "dose": "regimen",
     "correlations": "correlations", "population.correlations": "correlations", "covariates": "covariates",
-    "population.covariates": "covariates", "priors": "typical",
+    "population.covariates": "units", "priors": "typical",
 }  # fmt: skip
 
 
