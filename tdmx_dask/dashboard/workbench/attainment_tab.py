@@ -43,6 +43,7 @@ _FIRST = "meropenem_sepsis"
 _TAUS = ("4", "6", "8", "12", "24")
 _FORM = 330
 _COURSE = "<h2>Concentration over one interval at steady state</h2>"
+_TARGETS = "fT>MIC >= 50%\nfAUC24/MIC >= 100 at ELF 0.3\nCmin 10..20"
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -117,7 +118,7 @@ class AttainmentTab:
             stylesheets=[SHEET],
             sizing_mode="stretch_width",
         )
-        self.targets = Field("targets", "Targets, a line each", "fT>MIC >= 50%\nfT>MIC >= 100%", rows=3)
+        self.targets = Field("targets", "Targets, a line each", rows=3, hint=_TARGETS)
         self.mic = Field("mic", "MICs, mg/L", "0.25..32")
         self.distributions = Field("distributions", "MIC distributions, a line each", rows=3)
         self.upload = FileInput(
@@ -307,7 +308,7 @@ class AttainmentTab:
     def _ask(self) -> None:
         question = self.question()
         if question is not None:
-            self._latest.ask(partial(answer, question))
+            self._latest.ask(partial(answer, question), self.session.shop.slow if question.long else None)
 
     def _take_sliders(self) -> None:
         tau, tinf = float(self.tau.value), float(self.tinf.value)
@@ -352,7 +353,7 @@ class AttainmentTab:
         question = found.question
         self.curve.show(question.mic, curves_of(found))
         if not self._latest.waiting:  # a slider that moves on wants the curve alone
-            self._details.ask(partial(_detailed, found))
+            self._details.ask(partial(_detailed, found), self.session.shop.slow if question.long else None)
 
     def _show_details(self, details: _Details) -> None:
         question = details.found.question

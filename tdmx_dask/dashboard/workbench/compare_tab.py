@@ -75,7 +75,7 @@ class CompareTab:
         others = " ".join(text for key, text in wrong.items() if key != "regimens")
         self.message.say(f"In the tab PTA/CFR: {others}" if others else "", "bad")
         if question is not None:
-            self._latest.ask(partial(answer, question))
+            self._latest.ask(partial(answer, question), self.session.shop.slow if question.long else None)
 
     def _take(self) -> None:
         lines = [line for line in self.regimens.text.splitlines() if line.strip()]

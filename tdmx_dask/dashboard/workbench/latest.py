@@ -48,7 +48,7 @@ class Latest(Generic[_T]):
     ) -> None:
         self._document, self._executor = document, executor
         self._then, self._failed = then, failed
-        self._next: Callable[[], _T] | None = None
+        self._next: tuple[Callable[[], _T], Executor] | None = None
         self._runs = self._over = False
         document.on_session_destroyed(self._end)
 
@@ -57,17 +57,18 @@ class Latest(Generic[_T]):
         """Whether something newer is to be computed."""
         return self._next is not None
 
-    def ask(self, work: Callable[[], _T]) -> None:
-        """Compute this next; what waited is not wanted any more."""
-        self._next = work
+    def ask(self, work: Callable[[], _T], executor: Executor | None = None) -> None:
+        """Compute this next, in another executor if one is given; what waited is not wanted any more."""
+        self._next = (work, executor or self._executor)
         if not self._runs:
             self._start()
 
     def _start(self) -> None:
-        work, self._next = self._next, None
-        if work is not None:
+        asked, self._next = self._next, None
+        if asked is not None:
             self._runs = True
-            self._executor.submit(work).add_done_callback(self._done)
+            work, executor = asked
+            executor.submit(work).add_done_callback(self._done)
 
     def _done(self, future: Future[_T]) -> None:
         if not self._over:

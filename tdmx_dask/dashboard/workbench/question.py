@@ -42,6 +42,9 @@ MOST_TARGETS, MOST_REGIMENS = 6, 8
 MOST_PROFILES = 20_000_000
 """Of one answer; some seconds. More is for ``tdmx pta`` and a cluster."""
 
+_LONG = 300_000
+"""Profiles; some tens of milliseconds."""
+
 _SEED = 0
 _LEADING_NUMBER = re.compile(rf"\s*(<=|>|≤)?\s*{NUMBER}\s*$")
 
@@ -73,6 +76,11 @@ class Question:
     subjects: int = 1
     level: float = 0.9
     notes: tuple[str, ...] = ()
+
+    @property
+    def long(self) -> bool:
+        """Whether it takes so long that other windows must not wait for it."""
+        return self.subjects * self.source.n_draws * len(self.regimens) > _LONG
 
 
 @dataclass(frozen=True, slots=True)

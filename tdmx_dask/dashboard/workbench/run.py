@@ -4,52 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
+from typing import Any
 
 from tdmx_dask.api.clusters import join
 from tdmx_dask.dashboard.workbench.serve import NICENESS, Workbench
+from tdmx_dask.errors import TdmxWarning
 from tdmx_dask.fitting.nursery import start_zygote
 
 __all__ = ["run"]
 
 
-def run(
-    ready: Callable[[str], object],
-    *,
-    port: int,
-    library: Path | None = None,
-    on: str | None = None,
-    origins: Sequence[str] = (),
-) -> None:
+def run(ready: Callable[[str], object], *, on: str | None = None, **options: Any) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Parameters
     ----------
     ready : called with the address once it answers
-    port, library, origins : as of `Workbench`
     on : a cluster for fits: a profile, a started one's name, a file or an address
+    options : of `Workbench`
 
     Raises
     ------
     InputError, ClusterError
         The port is taken; the cluster does not answer.
     """
+    warnings.simplefilter("ignore", TdmxWarning)  # pages say them
     with ExitStack() as stack:
         cluster = None if on is None else stack.enter_context(join(on))
         if cluster is None:
             start_zygote(NICENESS)
-        asyncio.run(_serve(ready, port, library, cluster, origins))
+        asyncio.run(_serve(ready, {**options, "on": cluster}))
 
 
-async def _serve(
-    ready: Callable[[str], object], port: int, library: Path | None, on: object, origins: Sequence[str]
-) -> None:
+async def _serve(ready: Callable[[str], object], options: dict[str, Any]) -> None:
     loop, over = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, over.set)
-    workbench = Workbench(port=port, library=library, on=on, origins=origins)
+    workbench = Workbench(**options)
     try:
         ready(workbench.url)
         await over.wait()

@@ -6,7 +6,6 @@ import hmac
 import logging
 import secrets
 import socket
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +23,7 @@ from tornado.web import RequestHandler
 
 from tdmx_dask.dashboard.workbench.document import fill
 from tdmx_dask.dashboard.workbench.session import Shop
-from tdmx_dask.errors import InputError, TdmxWarning
+from tdmx_dask.errors import InputError
 
 __all__ = ["Workbench"]
 
@@ -104,6 +103,7 @@ class Workbench:
     library : folder of fits; None: as configured
     on : a cluster for fits; None: child processes of this machine
     origins : further ``host:port`` at which browsers see it, such as the near end of a tunnel
+    unused_seconds : after which a window that was closed is forgotten; its fit is cancelled
 
     Raises
     ------
@@ -118,7 +118,7 @@ class Workbench:
         library: Path | None = None,
         on: object = None,
         origins: Sequence[str] = (),
-        loop: IOLoop | None = None,
+        unused_seconds: float = 60.0,
     ) -> None:
         self.token = secrets.token_urlsafe(24)
         sockets = _bound(port)
@@ -126,19 +126,18 @@ class Workbench:
         self._quick = ThreadPoolExecutor(1, "tdmx-quick")
         self._slow = ThreadPoolExecutor(1, "tdmx-slow")
         shop = Shop(self._quick, self._slow, library, on)
-        warnings.simplefilter("ignore", TdmxWarning)  # the page says them
         logging.getLogger("bokeh.server").setLevel(logging.WARNING)
-        loop = IOLoop.current() if loop is None else loop
         tornado = BokehTornado(
             {"/": Application(FunctionHandler(lambda document: fill(document, shop)))},
             extra_websocket_origins=[f"{ADDRESS}:{self.port}", f"localhost:{self.port}", *origins],
             auth_provider=_Token(self.token, self.port),
             websocket_max_message_size_bytes=_LARGEST_MESSAGE,
-            unused_session_lifetime_milliseconds=60_000,
+            unused_session_lifetime_milliseconds=int(1000 * unused_seconds),
+            check_unused_sessions_milliseconds=int(300 * unused_seconds),
         )
         http = HTTPServer(tornado)
         http.add_sockets(sockets)
-        self._server = BaseServer(loop, tornado, http)
+        self._server = BaseServer(IOLoop.current(), tornado, http)
         self._server.start()
 
     @property
