@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -34,7 +35,7 @@ class Cell:
 
     def end(self, items: Sequence[Item], text: str) -> None:
         """Replace it by a line that says how it ended."""
-        lines = [f"{each.text()}, {text}" for each in items[:1]] + self._said
+        lines = [f"{replace(each, left=None).text()}, {text}" for each in items[:1]] + self._said
         self._show("<br>".join(map(escape, lines)), "\n".join(lines))
 
     def _show(self, html: str, plain: str) -> None:
