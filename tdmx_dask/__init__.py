@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tdmx_dask import plot
     from tdmx_dask.api.calibrate import calibrate
     from tdmx_dask.api.clusters import cluster
+    from tdmx_dask.api.concentration import concentrations
+    from tdmx_dask.api.exposure import exposures
     from tdmx_dask.api.fit import compare_models, fit, fit_async, fit_many, open_fit, ppc
     from tdmx_dask.api.optimise import optimise
     from tdmx_dask.api.queue import JobQueue, get_job_queue
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "tdmx_dask.api.calibrate": ("calibrate",),
+    "tdmx_dask.api.concentration": ("concentrations",),
+    "tdmx_dask.api.exposure": ("exposures",),
     "tdmx_dask.api.fit": ("compare_models", "fit", "fit_async", "fit_many", "open_fit", "ppc"),
     "tdmx_dask.api.optimise": ("optimise",),
     "tdmx_dask.api.queue": ("JobQueue", "get_job_queue"),
@@ -82,8 +86,10 @@ __all__ = [
     "cfr",
     "cluster",
     "compare_models",
+    "concentrations",
     "critical_mic",
     "export_draws",
+    "exposures",
     "fit",
     "fit_async",
     "fit_many",

@@ -16,7 +16,7 @@ from tdmx_dask.kernels.disposition import disposition
 from tdmx_dask.kernels.random import BLOCK
 from tdmx_dask.store.schema import check_values
 
-__all__ = ["count_block", "critical_block"]
+__all__ = ["Pass", "count_block", "critical_block", "refuse_unknown", "solved_passes"]
 
 Floats = NDArray[np.float64]
 Values = Mapping[str, Floats]
@@ -90,6 +90,32 @@ def _each_pass(
     n_rows: int,
 ) -> None:
     """Hand the critical MICs of every pass to ``take(pair, target, pass, critical)``."""
+    for here, exposures, fu, wanted in solved_passes(plan, block, values, n_rows):
+        for position, regimen in wanted:
+            for i, target in enumerate(plan.targets):
+                critical = critical_mic_of(exposures, target, plan.needs[regimen][i], fu)
+                if np.isnan(critical.sum()):
+                    refuse_unknown(plan, block, here, critical)
+                take(position, i, here, critical)
+
+
+def solved_passes(
+    plan: Plan, block: Block, values: Values | None, n_rows: int = ROWS
+) -> Iterator[tuple[Pass, Exposures, float | Floats, list[tuple[int, int]]]]:
+    """Go through a block pass by pass, and each pass scenario by scenario.
+
+    Parameters
+    ----------
+    plan, block, values : as `count_block` takes them
+    n_rows : profiles of a pass
+
+    Yields
+    ------
+    here : the pass
+    exposures : of its profiles, subject after subject
+    fu : unbound fraction, a number or (profile,)
+    wanted : (position of the pair, position of its regimen) that this scenario is crossed with
+    """
     keep_freed_memory()
     if values is None and plan.names:
         from tdmx_dask.store.slices import read_slice  # Zarr is imported where a store is read
@@ -119,18 +145,18 @@ def _each_pass(
         for scenario, wanted in by_scenario.items():
             profiles = _profiles(plan, block, here, rows, factor, scenario)
             exposures = Exposures(disposition(*(profiles[name] for name in plan.parameters)), profiles)
-            fu = profiles.get("fu", plan.fu)
-            for position, regimen in wanted:
-                for i, target in enumerate(plan.targets):
-                    critical = critical_mic_of(exposures, target, plan.needs[regimen][i], fu)
-                    if np.isnan(critical.sum()):
-                        _refuse_unknown(plan, block, here, critical)
-                    take(position, i, here, critical)
+            yield here, exposures, profiles.get("fu", plan.fu), wanted
 
 
-def _refuse_unknown(plan: Plan, block: Block, here: Pass, critical: Floats) -> None:
-    """A profile without a number must never count as one that does not attain."""
-    row = int(np.argmax(np.isnan(critical)))
+def refuse_unknown(plan: Plan, block: Block, here: Pass, found: Floats) -> None:
+    """A profile without a number must never count as one that does not attain.
+
+    Parameters
+    ----------
+    plan, block, here : which profiles
+    found : (profile,), NaN for at least one
+    """
+    row = int(np.argmax(np.isnan(found)))
     draw = block.start + here.first + row % here.n_draws
     raise InputError(
         "draws",

@@ -19,7 +19,18 @@ from tdmx_dask.analysis.tally import Tally
 from tdmx_dask.kernels.counts import ROWS, THREAD_ROWS
 from tdmx_dask.kernels.random import BLOCK
 
-__all__ = ["TASKS", "TASK_NAMES", "cut", "delayed_blocks", "measure", "n_tasks", "run_direct", "run_threads"]
+__all__ = [
+    "DIRECT_DRAWS",
+    "TASKS",
+    "TASK_NAMES",
+    "cut",
+    "delayed_blocks",
+    "load",
+    "measure",
+    "n_tasks",
+    "run_direct",
+    "run_threads",
+]
 
 Mode = Literal["direct", "threads", "processes", "distributed"]
 Kind = Literal["count", "critical"]
@@ -78,7 +89,7 @@ def measure(plan: Plan, inputs: Inputs) -> float:
         return 0.0
     draws = min(plan.n_draws, SAMPLE if plan.n_subjects == 1 else BLOCK)
     block = Block(0, 0, draws, 0, min(plan.n_subjects, max(1, SAMPLE // draws)))
-    values = _load(inputs.values(block))
+    values = load(inputs.values(block))
     if values is None and plan.store is not None:
         from tdmx_dask.store.slices import read_slice  # Zarr is imported where a store is read
 
@@ -128,7 +139,7 @@ def run_direct(
 ) -> None:
     """Call the kernel block after block; hand each result to `take`, then call `done`."""
     for index, block in list(tally.open_blocks()):
-        take(index, TASKS[kind](plan, block, _load(inputs.values(block))))
+        take(index, TASKS[kind](plan, block, load(inputs.values(block))))
         done()
 
 
@@ -191,7 +202,7 @@ def delayed_blocks(
     ]
 
 
-def _load(values: Any) -> Any:
+def load(values: Any) -> Any:
     """Values for a direct call: what is dask-backed is computed now."""
     return values.compute(scheduler="threads") if hasattr(values, "dask") else values
 

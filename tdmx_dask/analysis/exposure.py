@@ -6,7 +6,7 @@ alone, to the bit where the ratio is a power of two). Everything else is a cours
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,8 +21,10 @@ from tdmx_dask.kernels import interval as intervals
 from tdmx_dask.kernels.course_exceedance import course_exceeded
 from tdmx_dask.kernels.disposition import Modes
 from tdmx_dask.kernels.exceedance import exceeded
+from tdmx_dask.kernels.time_above import time_above
+from tdmx_dask.kernels.timecourse import concentrations_at
 
-__all__ = ["Exposures", "Need", "critical_mic_of", "need", "single_targets"]
+__all__ = ["Exposures", "Need", "course_need", "critical_mic_of", "need", "single_targets"]
 
 Floats = NDArray[np.float64]
 Functional = Literal["exceeded", "auc", "cmax", "cmin", "at"]
@@ -137,6 +139,19 @@ def need(regimen: Regimen, target: Target) -> Need:
     return Need(functional, fraction, None, events, span, None, factor, _weight(regimen, events))
 
 
+def course_need(regimen: Regimen, span: tuple[float, float] | None) -> Need:
+    """The doses of a course over a span (h), or of the cycle that repeats where it is None (steady state).
+
+    What is asked of it is not said: `Exposures.at_times` and `Exposures.time_above` take it.
+    """
+    if span is None:
+        assert regimen.cycle is not None  # noqa: S101  a window at steady state was refused before
+        events, cycle = regimen.cycle.events, regimen.cycle.tau
+        return Need("at", 0.0, None, events, (0.0, cycle), cycle, 1.0, _weight(regimen, events))
+    events = regimen.events(span[1])
+    return Need("at", 0.0, None, events, span, None, 1.0, _weight(regimen, events))
+
+
 def _weight(regimen: Regimen, events: tuple[DoseEvent, ...]) -> str:
     """The covariate that these doses are multiplied by; none where all are mg (a load in mg/kg may be over)."""
     return regimen.weight if any(event.per_kg for event in events) else ""
@@ -197,6 +212,17 @@ class Exposures:
         if wanted.regular and wanted.weight:
             scaled *= self._covariates[wanted.weight]
         return scaled
+
+    def at_times(self, wanted: Need, times: Sequence[float]) -> Floats:
+        """Total concentrations of a need's doses at some times (h, ascending); (time, profile), mg/L."""
+        found: Floats = concentrations_at(self._modes, self._inputs(wanted), times, cycle=wanted.cycle)
+        return found
+
+    def time_above(self, wanted: Need, level: float | Floats) -> Floats:
+        """Fraction of a need's window in which the total concentration exceeds a level, mg/L; (profile,)."""
+        profile = courses.course(self._modes, self._inputs(wanted), wanted.window, cycle=wanted.cycle)
+        found: Floats = time_above(profile, level)
+        return found
 
     def _solve(self, wanted: Need) -> Floats:
         found: Floats

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,8 +28,9 @@ from tdmx_dask.domain.scenario import Scenario
 from tdmx_dask.domain.target import AllOf, Target
 from tdmx_dask.domain.units import real, whole
 from tdmx_dask.errors import InputError, TdmxWarning
+from tdmx_dask.version import __version__
 
-__all__ = ["N_PATIENTS", "Question", "ask", "describe"]
+__all__ = ["N_PATIENTS", "Question", "ask", "describe", "provenance"]
 
 N_PATIENTS = 10_000
 """Virtual patients of a population where the user does not say how many."""
@@ -319,4 +321,19 @@ def describe(plan: Plan) -> dict[str, Any]:
         "targets": [str(target) for target in plan.targets],
         "scenarios": {scenario.name: dict(scenario.covariates) for scenario in plan.scenarios},
         "population": "" if plan.population is None else plan.population.name,
+    }
+
+
+def provenance(question: Question) -> dict[str, Any]:
+    """Attributes that every result carries: seed, version, digest of the draws, what was asked and assumed."""
+    plan = question.plan
+    return {
+        "tdmx_version": __version__,
+        "seed": str(plan.seed),
+        "draws_digest": question.inputs.digest,
+        "sampling": "mcmc" if question.inputs.dependent else "independent",
+        "model": plan.model,
+        "fu": question.fu_source,
+        "fu_note": question.fu_note,
+        **{name: json.dumps(value) for name, value in describe(plan).items()},
     }

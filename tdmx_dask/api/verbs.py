@@ -20,14 +20,13 @@ from tdmx_dask.analysis.response import cfr_of
 from tdmx_dask.analysis.summarise import Kind, breakpoint_of, label_pta, plan_labels, summarise
 from tdmx_dask.analysis.tally import Tally, new_tally, resume_tally
 from tdmx_dask.api.progress import counting
-from tdmx_dask.api.question import Question, ask, describe
+from tdmx_dask.api.question import Question, ask, provenance
 from tdmx_dask.api.where import Place, choose
 from tdmx_dask.domain.mic import MICDistribution
 from tdmx_dask.domain.population import Population
 from tdmx_dask.domain.regimen import Regimen
 from tdmx_dask.domain.units import real
 from tdmx_dask.errors import InputError
-from tdmx_dask.version import __version__
 
 __all__ = ["breakpoint", "cfr", "critical_mic", "pta"]
 
@@ -124,7 +123,7 @@ def pta(
     )  # fmt: skip
     plan, inputs = question.plan, question.inputs
     form = _Form(
-        plan, inputs.dependent, question.has_mic, _provenance(question), interval, level, breakpoint_level
+        plan, inputs.dependent, question.has_mic, provenance(question), interval, level, breakpoint_level
     )
     if not compute:
         from tdmx_dask.analysis.lazy import lazy_counts
@@ -357,19 +356,5 @@ def _label_critical(question: Question, values: Any, where: Mapping[str, Any]) -
         dims=("scenario", "regimen", "target", "chain", "draw", "subject"),
         coords=plan_labels(plan),
         name="critical_mic",
-        attrs={"long_name": "critical MIC", "units": "mg/L", **_provenance(question), **where},
+        attrs={"long_name": "critical MIC", "units": "mg/L", **provenance(question), **where},
     )
-
-
-def _provenance(question: Question) -> dict[str, Any]:
-    plan: Plan = question.plan
-    return {
-        "tdmx_version": __version__,
-        "seed": str(plan.seed),
-        "draws_digest": question.inputs.digest,
-        "sampling": "mcmc" if question.inputs.dependent else "independent",
-        "model": plan.model,
-        "fu": question.fu_source,
-        "fu_note": question.fu_note,
-        **{name: json.dumps(value) for name, value in describe(plan).items()},
-    }

@@ -36,6 +36,7 @@ __all__ = [
     "SITES",
     "head_text",
     "limit_text",
+    "read_index",
     "read_target",
     "split",
 ]
@@ -66,6 +67,7 @@ _SUFFIXES: Mapping[str, re.Pattern[str]] = {
     "site": re.compile(rf"at\s+([a-z_]+)(?:\s+({NUMBER}))?(?=\s|$)", re.IGNORECASE),
     "fu": re.compile(rf"with\s+fu\s*=?\s*({NUMBER}\s*%?)(?=\s|$)", re.IGNORECASE),
 }
+_AT_MIC = re.compile(rf"\bat\s+(?:MIC\s*=?\s*)?({NUMBER})(?:\s*mg/L)?(?=\s|$)", re.IGNORECASE)
 _UNITS = {"AUC": ("mg*h/l", "mgh/l"), "C": ("mg/l", "ug/ml")}
 
 
@@ -112,6 +114,44 @@ def read_target(text: str) -> dict[str, Any]:
         fields |= _limits(limit, index, name, text, per_mic=of_mic)
         rest = rest[limit.end() :]
     return fields | read_suffixes(rest, text)
+
+
+def read_index(text: str) -> tuple[str, float | None]:
+    """An index without a limit: a target that asks for any of it, and the MIC (mg/L) that it says.
+
+    ::
+
+        AUC24      fAUC24      Cmax in day1      C@48h      fT>MIC at 2 in first_dose      fT>4xMIC at 0.5
+
+    Raises
+    ------
+    InputError
+        It cannot be read, it has a limit, T>MIC has no MIC, or another index is divided by one.
+
+    Examples
+    --------
+    >>> read_index("fT>MIC at 2 in day1")
+    ('fT>MIC >= 100% in day1', 2.0)
+    """
+    plain = " ".join(text.split())
+    head = _HEAD.match(plain)
+    example = "For example AUC24, Cmin, or fT>MIC at 2."
+    if head is None:
+        word = re.split(r"\s|>=|<=|≥|≤", plain)[0]
+        _refuse(text, f"'{word}' is not an index", f"{nearest(word, _HEADS)}{example}")
+    name, rest = head[0].strip(), plain[head.end() :]
+    if head["share"] is not None or _LIMIT.match(rest):
+        _refuse(text, "an exposure has no limit", f"Leave it out. {example}")
+    if head["mic"] is not None:
+        _refuse(text, "an exposure is not divided by a MIC", f"Write {name.split('/')[0].strip()}. {example}")
+    at = _AT_MIC.search(rest)
+    if (head["index"] is None) != (at is not None):
+        rule = "T>MIC needs a MIC in mg/L" if at is None else f"{name} does not depend on a MIC"
+        _refuse(text, rule, f"Write {name} at 2." if at is None else "Leave it out.")
+    limit = ">= 100%" if head["index"] is None else ">= 1"
+    if at is None:
+        return f"{name} {limit} {rest}".strip(), None
+    return f"{name} {limit} {rest[: at.start()]}{rest[at.end() :].strip()}".strip(), float(at[1])
 
 
 def _limits(limit: re.Match[str], index: str, name: str, text: str, *, per_mic: bool) -> dict[str, float]:

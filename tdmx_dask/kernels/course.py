@@ -16,7 +16,7 @@ Pólya & Szegő, Problems and Theorems in Analysis II, part V, no. 77). Cut ther
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -33,7 +33,11 @@ __all__ = [
     "course_auc",
     "course_cmax",
     "course_cmin",
+    "held_at",
     "monotone_pieces",
+    "periodic_start",
+    "walk",
+    "wrapped",
 ]
 
 
@@ -116,10 +120,8 @@ def course(
     """
     held = modes.share * 0.0
     if cycle is not None:
-        xp = namespace(modes.rate)
-        inputs = _wrapped(inputs, cycle)
-        held, _ = _walk(modes, inputs, held, (0.0, cycle))
-        held = held / -xp.expm1(modes.rate * -cycle)
+        inputs = wrapped(inputs, cycle)
+        held = periodic_start(modes, inputs, cycle)
     return Course(modes.rate, tuple(_walk(modes, inputs, held, window)[1]))
 
 
@@ -167,7 +169,7 @@ def course_cmin(profile: Course) -> Array:
 
 def concentration(rate: Array, segment: Segment, t: float | Array) -> Array:
     """Concentration at ``t`` h after the segment's start; (profile,), mg/L."""
-    return total(_held_at(rate, segment, t))
+    return total(held_at(rate, segment, t))
 
 
 def monotone_pieces(profile: Course) -> list[Piece]:
@@ -184,15 +186,28 @@ def monotone_pieces(profile: Course) -> list[Piece]:
     return pieces
 
 
-def _walk(
-    modes: Modes, inputs: Sequence[Input], held: Array, window: tuple[float, float]
-) -> tuple[Array, list[Segment]]:
-    """Run from time 0 to the window's end; what is held there (before a dose due then), and the window's segments."""
-    start, end = window
+def walk(
+    modes: Modes, inputs: Sequence[Input], held: Array, end: float, stops: Sequence[float] = ()
+) -> Iterator[tuple[float, Segment, Array]]:
+    """Go through the segments from time 0 to ``end``.
+
+    Parameters
+    ----------
+    modes : exponentials of the profiles
+    inputs : doses, in any order; those that start at ``end`` or later are left out
+    held : (mode, profile), mg/L, what each mode holds at time 0, before a dose that is due then
+    end : h, > 0
+    stops : h, moments at which a segment ends even without an event
+
+    Yields
+    ------
+    start : h, of the segment
+    segment : with what is held there after a bolus
+    left : (mode, profile), mg/L, what is held at its end
+    """
     taken = sorted((dose for dose in inputs if dose.time < end), key=lambda dose: dose.time)
     ends = (dose.time + dose.tinf for dose in taken)
-    times = sorted({0.0, start, end, *(dose.time for dose in taken), *(t for t in ends if t < end)})
-    segments = []
+    times = sorted({0.0, end, *stops, *(dose.time for dose in taken), *(t for t in ends if t < end)})
     running: list[Input] = []
     due = 0
     for here, there in pairwise(times):
@@ -209,29 +224,47 @@ def _walk(
             infused = dose.amount / dose.tinf + (0.0 if infused is None else infused)
         plateau = None if infused is None else modes.share * (modes.resistance * infused)
         segment = Segment(there - here, held, plateau)
+        held = held_at(modes.rate, segment, segment.length)
+        yield here, segment, held
+
+
+def periodic_start(modes: Modes, inputs: Sequence[Input], cycle: float) -> Array:
+    """What each mode holds at the start of a cycle of wrapped inputs that repeats for ever; (mode, profile), mg/L."""
+    xp = namespace(modes.rate)
+    held, _ = _walk(modes, inputs, modes.share * 0.0, (0.0, cycle))
+    return held / -xp.expm1(modes.rate * -cycle)
+
+
+def _walk(
+    modes: Modes, inputs: Sequence[Input], held: Array, window: tuple[float, float]
+) -> tuple[Array, list[Segment]]:
+    """Run from time 0 to the window's end; what is held there (before a dose due then), and the window's segments."""
+    start, end = window
+    left, segments = held, []
+    for here, segment, left in walk(modes, inputs, held, end, (start,)):  # noqa: B007
         if here >= start:
             segments.append(segment)
-        held = _held_at(modes.rate, segment, segment.length)
-    return held, segments
+    return left, segments
 
 
-def _wrapped(inputs: Sequence[Input], cycle: float) -> list[Input]:
+def wrapped(inputs: Sequence[Input], cycle: float) -> list[Input]:
     """Inputs of one cycle, an infusion that crosses its end continued at its beginning (where it ran on from the last cycle)."""
-    wrapped = []
+    within = []
     for dose in inputs:
         over = dose.time + dose.tinf - cycle
         if over > 0.0:
             rate = dose.amount / dose.tinf
-            wrapped += [
+            within += [
                 Input(dose.time, rate * (dose.tinf - over), dose.tinf - over),
                 Input(0.0, rate * over, over),
             ]
         else:
-            wrapped.append(dose)
-    return wrapped
+            within.append(dose)
+    return within
 
 
-def _held_at(rate: Array, segment: Segment, t: float | Array) -> Array:
+def held_at(rate: Array, segment: Segment, t: float | Array) -> Array:
+    """What each mode holds at ``t`` h after the segment's start; (mode, profile), mg/L."""
     xp = namespace(rate)
     exponent = rate * -t
     if segment.plateau is None:

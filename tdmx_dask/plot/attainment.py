@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import xarray as xr
 
 from tdmx_dask.domain.mic import MICDistribution
+from tdmx_dask.domain.units import real
+from tdmx_dask.errors import InputError
 from tdmx_dask.plot import curves, dots, heat, style
 from tdmx_dask.plot.panels import panels, select
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["pta"]
+__all__ = ["pta", "read_marks"]
 
 # Beyond these a figure of curves cannot be read: a heat map takes over.
 _MAX_PANELS, _MAX_CURVES = 9, 12
@@ -25,6 +27,7 @@ def pta(
     result: xr.Dataset,
     *,
     isolates: MICDistribution | Sequence[MICDistribution] | None = None,
+    marks: Mapping[str, float] | None = None,
     target: str | None = None,
     scenario: str | Sequence[str] | None = None,
     ax: Axes | None = None,
@@ -42,6 +45,7 @@ def pta(
     ----------
     result : PTA, dims (scenario, regimen, target, mic); a dimension of one may have been dropped
     isolates : distributions of MICs to draw below
+    marks : MICs (mg/L) by name to mark on the curves, as in ``{"ECOFF": 2, "EUCAST S<=": 8}``
     target, scenario : labels; None draws all
     ax : where to draw one panel (no histogram); default: a figure of its own
     figure : where to draw; default: a new one, of a size that fits
@@ -54,7 +58,7 @@ def pta(
     Raises
     ------
     InputError
-        A label is not in the result, there is no number to draw, or `ax` is to hold several panels.
+        A label is not in the result, there is no number to draw, a mark is no MIC, or `ax` is to hold several panels.
 
     Examples
     --------
@@ -65,6 +69,7 @@ def pta(
     >>> pta(result).axes[0].get_xlabel()
     'MIC (mg/L)'
     """
+    at = read_marks(marks)
     full = select(result, "mic", target=target, scenario=scenario)
     found = panels(full, "pta")
     if isinstance(isolates, MICDistribution):
@@ -74,11 +79,21 @@ def pta(
     with style.styled():
         if ax is not None:
             style.one_panel(ax, len(found), "a target and a scenario")
-            return curves.on_axes(ax, full, found[0], level)
+            return curves.on_axes(ax, full, found[0], level, at)
         if by_mic and len(found) <= _MAX_PANELS and most <= _MAX_CURVES:
-            return curves.by_mic(full, found, list(isolates or ()), figure, level)
+            return curves.by_mic(full, found, list(isolates or ()), figure, level, marks=at)
         if by_mic:
             return heat.by_mic(full, found, figure, level)
         if sum(len(panel.series) for panel in found) <= dots.MOST_ROWS:
             return dots.by_target(full, found, figure, level)
         return heat.by_regimen(full, found, figure, level)
+
+
+def read_marks(marks: Mapping[str, float] | None) -> dict[str, float]:
+    """MICs by name, checked."""
+    if marks is not None and not isinstance(marks, Mapping):
+        raise InputError("marks", marks, "marks are MICs by name", "Write {'ECOFF': 2}.")
+    return {
+        str(name): real(f"marks[{name}]", mic, "a MIC", unit="mg/L", gt=0, fix="Write {'ECOFF': 2}.")
+        for name, mic in (marks or {}).items()
+    }

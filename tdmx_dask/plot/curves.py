@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from tdmx_dask.domain.mic import MICDistribution
 from tdmx_dask.plot import style
-from tdmx_dask.plot.panels import Panel, notes
+from tdmx_dask.plot.panels import Panel, arrangement, notes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["by_mic", "on_axes"]
+__all__ = ["by_mic", "draw_marks", "mic_axis", "mic_ticks", "on_axes"]
 
 # Fill and hatch of up to six distributions: greys, because colour stands for a regimen.
 _BARS = (
@@ -31,12 +31,13 @@ _BARS = (
 )
 
 
-def on_axes(ax: Axes, full: xr.Dataset, panel: Panel, level: float) -> Figure:
+def on_axes(ax: Axes, full: xr.Dataset, panel: Panel, level: float, marks: Mapping[str, float]) -> Figure:
     """One panel on the axes of someone else's figure."""
     mic = full["mic"].values.astype(np.float64)
     _panel(ax, panel, mic, level)
+    draw_marks(ax, marks)
     root = cast("Figure", ax.get_figure(root=True))
-    _mic_axis(ax, _ticks(mic, ()), ax.get_window_extent().width / root.dpi)
+    mic_axis(ax, mic_ticks(mic, (), marks), ax.get_window_extent().width / root.dpi)
     ax.set_xlabel("MIC (mg/L)")
     ax.set_ylabel("Probability of target attainment")
     ax.set_title(style.wrapped(_heading(panel), 60, 2), loc="left")
@@ -50,13 +51,13 @@ def by_mic(
     isolates: Sequence[MICDistribution],
     figure: Figure | None,
     level: float,
+    *,
+    marks: Mapping[str, float],
 ) -> Figure:
     """Small multiples, a panel a scenario and target."""
     mic = full["mic"].values.astype(np.float64)
     n = len(found)
-    n_columns = n if n <= 3 else 2 if n == 4 else 3
-    n_rows = math.ceil(n / n_columns)
-    width = (7.4, 8.6, 10.6)[n_columns - 1]
+    n_rows, n_columns, width = arrangement(n)
     labels = {series.regimen: series for panel in found for series in panel.series}
     height = (3.4 if n == 1 else 2.5) * n_rows + (1.3 if isolates else 0) + 1.0 + 0.1 * len(labels)
     canvas = style.canvas(figure, width, height)
@@ -72,15 +73,16 @@ def by_mic(
         axes.set_visible(number < n)
         if number < n:
             _panel(axes, found[number], mic, level)
+            draw_marks(axes, marks)
             text = found[number].scenario if shared else _heading(found[number])
             axes.set_title(style.wrapped(text, int(11.5 * (width / n_columns - 0.5)), 3), loc="left")
             if number % n_columns == 0:
                 axes.set_ylabel("PTA" if n > 1 else "Probability of target attainment")
     for axes in grid[-1] if isolates else ():
         _histogram(axes, isolates, first=axes is grid[-1, 0])
-    ticks = _ticks(mic, isolates)
+    ticks = mic_ticks(mic, isolates, marks)
     for number, axes in enumerate(grid.flat):
-        _mic_axis(axes, ticks, 0.8 * width / n_columns)
+        mic_axis(axes, ticks, 0.8 * width / n_columns)
         if number + n_columns >= (grid.size if isolates else n):
             axes.tick_params(labelbottom=True)
             axes.set_xlabel("MIC (mg/L)")
@@ -121,9 +123,29 @@ def _panel(axes: Axes, panel: Panel, mic: NDArray[np.float64], level: float) -> 
     axes.grid(axis="y", color="#e4e4e4", linewidth=0.6, zorder=0)
 
 
-def _ticks(mic: NDArray[np.float64], isolates: Sequence[MICDistribution]) -> list[tuple[float, str]]:
-    """Positions and labels of the MIC axis: those of the result, and those of the isolates."""
-    values = [*mic.tolist(), *(value for one in isolates for value in one.mic)]
+def draw_marks(axes: Axes, marks: Mapping[str, float]) -> None:
+    """Upright lines at named MICs (an ECOFF, a clinical breakpoint), their names along them."""
+    for name, mic in marks.items():
+        at = style.mic_position(mic)
+        axes.axvline(at, color=style.INK, linewidth=1.0, linestyle=(0, (1, 1.5)), zorder=1.5)
+        axes.annotate(
+            style.wrapped(name, 24, 1),
+            (at, 0.03),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, 0),
+            textcoords="offset points",
+            rotation=90,
+            va="bottom",
+            fontsize=7.5,
+            zorder=5,
+        )
+
+
+def mic_ticks(
+    mic: NDArray[np.float64], isolates: Sequence[MICDistribution], marks: Mapping[str, float]
+) -> list[tuple[float, str]]:
+    """Positions and labels of the MIC axis: those of the result, of the isolates, and of the marks."""
+    values = [*mic.tolist(), *(value for one in isolates for value in one.mic), *marks.values()]
     ticks = {style.mic_position(value): style.mic_label(value) for value in values}
     for one in isolates:
         if one.above > 0:
@@ -136,7 +158,7 @@ def _beyond(isolates: MICDistribution) -> float:
     return style.mic_position(isolates.mic[-1]) + 1
 
 
-def _mic_axis(axes: Axes, ticks: Sequence[tuple[float, str]], width: float) -> None:
+def mic_axis(axes: Axes, ticks: Sequence[tuple[float, str]], width: float) -> None:
     """Ticks at the MICs, or at whole dilutions where they are many; labels as far as they fit (inches)."""
     low, high = ticks[0][0], ticks[-1][0]
     if len(ticks) > 24:

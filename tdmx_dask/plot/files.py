@@ -39,11 +39,12 @@ def save(figure: Figure, path: str | Path) -> tuple[Path, Path]:
 
 def svg_text(figure: Figure) -> str:
     """Return a figure as SVG text, without date and with reproducible ids."""
-    import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    from tdmx_dask.plot import style
 
     buffer = io.StringIO()
     # Element ids derive from this salt; without it matplotlib draws a random one per process.
-    with mpl.rc_context({"svg.hashsalt": "tdmx_dask", "svg.fonttype": "path"}):
+    with style.settings({"svg.hashsalt": "tdmx_dask", "svg.fonttype": "path"}):
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
     return buffer.getvalue()

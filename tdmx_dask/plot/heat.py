@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["by_mic", "by_organism", "by_regimen"]
+__all__ = ["Percent", "Table", "by_mic", "by_organism", "by_regimen", "draw_table"]
 
 _MOST_ROWS = 80
 _LABEL = 90  # characters on one line of a row's label
@@ -66,7 +66,7 @@ def by_regimen(full: xr.Dataset, found: Sequence[Panel], figure: Figure | None, 
         rows = [_row(*pair) for pair in pairs]
         cells = np.array([[value.get((*pair, target), nan) for target in targets] for pair in pairs])
         tables = [("", rows, list(targets), cells)]
-    return _figure(tables, heading, "", _Percent(level), notes(full), figure)
+    return _figure(tables, heading, "", Percent(level), notes(full), figure)
 
 
 def _by_last(
@@ -86,7 +86,7 @@ def _by_last(
         series = [(panel.scenario, one) for panel in found if panel.target == target for one in panel.series]
         rows = [_row(scenario if len(scenarios) > 1 else "", one.regimen) for scenario, one in series]
         tables.append((target, rows, columns, np.array([one.value for _, one in series])))
-    return _figure(tables, heading, axis, _Percent(level), notes(full), figure)
+    return _figure(tables, heading, axis, Percent(level), notes(full), figure)
 
 
 def _row(scenario: str, regimen: str) -> str:
@@ -125,7 +125,7 @@ def _count(found: Sequence[Panel], target: str) -> int:
     return sum(len(panel.series) for panel in found if panel.target == target)
 
 
-class _Form(Protocol):
+class Form(Protocol):
     """How the cells of a table are coloured and printed, and the key to both."""
 
     unit: str
@@ -137,19 +137,22 @@ class _Form(Protocol):
     def key(self) -> tuple[list[Artist], list[str]]: ...
 
 
-class _Percent:
+class Percent:
     """Cells are fractions: in classes from the wanted level down, printed as per cent."""
 
     def __init__(self, level: float) -> None:
         self.level = level
 
     def colour(self, value: float) -> str:
+        """Fill of a cell."""
         return style.class_colour(value, self.level)
 
     def text(self, value: float) -> str:
+        """What a cell says."""
         return style.percent(value).removesuffix(" %")
 
     def key(self) -> tuple[list[Artist], list[str]]:
+        """Legend of the fills."""
         return style.class_key(self.level)
 
     unit = "Cells: per cent; empty where not computed"
@@ -177,14 +180,14 @@ class _Mic:
         return [], []
 
 
-_Table = tuple[str, list[str], list[str], NDArray[np.float64]]
+Table = tuple[str, list[str], list[str], NDArray[np.float64]]
 
 
 def _figure(
-    tables: Sequence[_Table],
+    tables: Sequence[Table],
     heading: str,
     axis: str,
-    form: _Form,
+    form: Form,
     below: Sequence[str],
     figure: Figure | None,
 ) -> Figure:
@@ -203,7 +206,7 @@ def _figure(
     grid = canvas.subplots(len(tables), 1, squeeze=False, height_ratios=tall)
     single = tables[0][0] if len(tables) == 1 else ""
     for axes, table in zip(grid[:, 0], tables, strict=True):
-        _table(axes, table, form, chars=30 if slanted else int(cell / 0.072), slanted=slanted)
+        draw_table(axes, table, form, chars=30 if slanted else int(cell / 0.072), slanted=slanted)
         if axis:
             axes.set_xlabel(axis)
         if table[0] and not single:
@@ -213,7 +216,17 @@ def _figure(
     return canvas
 
 
-def _table(axes: Axes, table: _Table, form: _Form, *, chars: int, slanted: bool) -> None:
+def draw_table(axes: Axes, table: Table, form: Form, *, chars: int, slanted: bool) -> None:
+    """Draw one table, its columns' labels above it.
+
+    Parameters
+    ----------
+    axes : where
+    table : title, labels of the rows and of the columns, (row, column) numbers
+    form : how a cell is coloured and printed
+    chars : of a column's label on one line
+    slanted : whether those labels are
+    """
     import matplotlib as mpl
 
     _, rows, columns, cells = table

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from tdmx_dask.errors import InputError
 
-__all__ = ["Panel", "Series", "interval_note", "notes", "panels", "select"]
+__all__ = ["Panel", "Series", "arrangement", "chosen", "interval_note", "notes", "panels", "select", "wanted"]
 
 _DIMS = ("scenario", "regimen", "target")
 
@@ -73,6 +75,53 @@ def select(
             labels = [wanted] if isinstance(wanted, str) else list(wanted)
             full = full.sel({dim: [_known(full, dim, label) for label in labels]})
     return full
+
+
+def wanted(result: Any, names: Sequence[str], what: str, maker: str) -> xr.Dataset:
+    """Refuse what is no result of the verb that a figure draws.
+
+    Parameters
+    ----------
+    result : what was given
+    names : variables that it must have
+    what : the figure, as the error calls it
+    maker : the verb that makes such a result
+
+    Raises
+    ------
+    InputError
+        It is no Dataset, or lacks one of the variables.
+    """
+    if not isinstance(result, xr.Dataset) or any(name not in result for name in names):
+        shown = type(result).__name__
+        if isinstance(result, xr.Dataset):
+            shown = ", ".join(map(str, list(result.data_vars)[:5])) or "nothing"
+        raise InputError("result", shown, f"{what} is drawn of a result of {maker}", f"Call {maker} first.")
+    return result
+
+
+def chosen(result: xr.Dataset, dim: str, labels: str | Sequence[str] | None) -> xr.Dataset:
+    """Take the wanted labels of a dimension, all where None; a dimension of one that was dropped comes back.
+
+    Raises
+    ------
+    InputError
+        A label is not in the result.
+    """
+    if dim not in result.dims:
+        if dim not in result.coords:
+            result = result.assign_coords({dim: ""})
+        result = result.expand_dims(dim)
+    if labels is None:
+        return result
+    listed = [labels] if isinstance(labels, str) else list(labels)
+    return result.sel({dim: [_known(result, dim, label) for label in listed]})
+
+
+def arrangement(n: int) -> tuple[int, int, float]:
+    """Rows, columns and width (inches) of small multiples."""
+    n_columns = n if n <= 3 else 2 if n == 4 else 3
+    return math.ceil(n / n_columns), n_columns, (7.4, 8.6, 10.6)[n_columns - 1]
 
 
 def _known(result: xr.Dataset, dim: str, label: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tdmx_dask.domain.mic import dilution
@@ -23,14 +24,17 @@ __all__ = [
     "class_colour",
     "class_key",
     "class_of",
+    "hours_axis",
     "ink_on",
     "legend",
     "line_style",
     "mic_label",
     "mic_position",
+    "number",
     "one_panel",
     "percent",
     "percent_axis",
+    "settings",
     "styled",
     "title",
     "wrapped",
@@ -71,13 +75,23 @@ _RC: Any = {
 }
 
 
+# matplotlib's settings are those of the process: threads that draw take turns.
+_SETTINGS = threading.RLock()
+
+
 @contextmanager
-def styled() -> Iterator[None]:
-    """Draw in the house style; what was set before is set again afterwards."""
+def settings(values: Mapping[str, Any]) -> Iterator[None]:
+    """Set some of matplotlib's settings; what was set before is set again afterwards, and no other thread draws meanwhile."""
     import matplotlib as mpl
 
-    with mpl.rc_context(_RC):
+    wanted: Any = dict(values)
+    with _SETTINGS, mpl.rc_context(wanted):
         yield
+
+
+def styled() -> AbstractContextManager[None]:
+    """Draw in the house style, one thread at a time."""
+    return settings(_RC)
 
 
 def canvas(figure: Figure | None, width: float, height: float) -> Figure:
@@ -170,6 +184,23 @@ def mic_position(mic: float) -> float:
 def percent_axis(axis: Any, ticks: Sequence[float] = (0, 0.25, 0.5, 0.75, 1)) -> None:
     """Ticks of a fraction, printed as per cent."""
     axis.set_ticks(list(ticks), [f"{100 * tick:g} %" for tick in ticks])
+
+
+def number(value: float) -> str:
+    """A number of some digits, without an exponent where it can be read: 1,250, 12.3, 0.045."""
+    if value != 0 and not 1e-4 <= abs(value) < 1e6:
+        return f"{value:.3g}"
+    return f"{float(f'{value:.3g}'):,.10g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def hours_axis(axes: Axes, start: float, end: float) -> None:
+    """Ticks of a time axis at hours as a ward counts them: 1, 2, 4, 6, 8, 12, 24 apart."""
+    steps = (0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 24, 48, 72, 168)
+    step = next((step for step in steps if (end - start) / step <= 8), (end - start) / 8)
+    first = math.ceil(start / step - 1e-9)
+    ticks = [step * k for k in range(first, math.floor(end / step + 1e-9) + 1)]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xlim(start, end)
 
 
 def wrapped(text: str, width: int, lines: int = 3) -> str:

@@ -17,7 +17,7 @@ from tests.notebooks.conftest import ROOT, Ran
 FILES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMES = ["1_pta_and_cfr", "2_levels_to_dose", "3_on_a_cluster", "4_from_r", "5_uncertainty"]
 IMPORTED = {
-    *("os", "pathlib", "statistics", "tempfile", "time", "warnings"),
+    *("math", "os", "pathlib", "statistics", "tempfile", "time", "warnings"),
     *("IPython", "matplotlib", "numpy", "pandas", "tdmx_dask"),
 }
 

@@ -1,0 +1,104 @@
+"""The verb `exposures`: what each profile has had of the drug."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import xarray as xr
+
+from tdmx_dask.analysis.summarise import plan_labels
+from tdmx_dask.analysis.values import exposure_values
+from tdmx_dask.api.question import ask, provenance
+from tdmx_dask.domain.population import Population
+from tdmx_dask.domain.target import Target
+from tdmx_dask.domain.target_grammar import read_index
+from tdmx_dask.errors import InputError
+
+__all__ = ["exposures"]
+
+DIMS = ("scenario", "regimen", "chain", "draw", "subject")
+
+
+def exposures(
+    draws: object,
+    regimens: object,
+    indices: object = ("AUC24", "Cmax", "Cmin"),
+    *,
+    population: Population | None = None,
+    scenarios: object = None,
+    subjects: int = 1,
+    n: int | None = None,
+    fu: object = None,
+    weight: float | None = None,
+    seed: int | None = None,
+    window: object = None,
+) -> xr.Dataset:
+    """Exposure of every profile, one variable an index.
+
+    Parameters
+    ----------
+    draws, regimens, population, scenarios, subjects, n, fu, weight, seed, window : as for `pta`
+    indices : texts such as ``"AUC24"``, ``"fCmax in day1"``, ``"C@48h"``, ``"Cmin at ELF 0.3"`` or ``"fT>MIC at 2"`` (fraction of the
+        window above a MIC of 2 mg/L), one or several
+
+    Returns
+    -------
+    Dataset with dims (scenario, regimen, chain, draw, subject): a variable by the name of each index, in mg/L, mg·h/L or as a fraction
+
+    Raises
+    ------
+    InputError
+        As `pta`; an index cannot be read, is there twice, or the numbers do not fit into memory.
+    StoreError
+        The store of draws is missing or damaged.
+
+    Examples
+    --------
+    A bolus of 100 mg into 10 L with a half-life of 8 h is above 2.5 mg/L for 16 h of the first 24:
+
+    >>> import numpy as np, tdmx_dask as tdmx
+    >>> draws = {"CL": np.array([10 * np.log(2) / 8]), "Vc": np.array([10.0])}
+    >>> found = tdmx.exposures(draws, "100 mg q24h", ["Cmax", "T>MIC at 2.5"], window="first_dose")
+    >>> found["Cmax"].item(), round(24 * found["T>MIC at 2.5"].item(), 9)
+    (10.0, 16.0)
+    """
+    names = [indices] if isinstance(indices, str) else indices
+    if not isinstance(names, Iterable) or not (names := list(names)):
+        raise InputError("indices", indices, "there is at least one index", "Write 'AUC24'.")
+    strange = next((name for name in names if not isinstance(name, str)), None)
+    if strange is not None:
+        raise InputError("indices", strange, "an index is a text", "Write 'AUC24'.")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise InputError("indices", twice[0], "an index is given twice", "Leave one out.")
+    read = [read_index(name) for name in names]
+    targets = {text: Target.parse(text, window=window) for text, _ in read}
+    if seed is None:
+        from tdmx_dask.config import settings
+
+        seed = settings().seed
+    question = ask(
+        draws, regimens, tuple(targets.values()), mic=1.0, population=population, scenarios=scenarios, design=None,
+        subjects=subjects, n=n, fu=fu, weight=weight, seed=seed, window=None, per_draw=False,
+    )  # fmt: skip
+    order = [list(targets).index(text) for text, _ in read]
+    plan = question.plan
+    values = exposure_values(plan, question.inputs, list(zip(order, (mic for _, mic in read), strict=True)))
+    about = provenance(question)
+    del about["targets"]
+    labels = plan_labels(plan)
+    del labels["target"]
+    shape = (len(plan.scenarios), len(plan.regimens))
+    return xr.Dataset(
+        {
+            name: (DIMS, values[:, i].reshape(*shape, *values.shape[2:]), _about(name, plan.targets[which]))
+            for i, (name, which) in enumerate(zip(names, order, strict=True))
+        },
+        coords=labels,
+        attrs={**about, "n_profiles": plan.n_profiles},
+    )
+
+
+def _about(name: str, target: object) -> dict[str, str]:
+    assert isinstance(target, Target)  # noqa: S101  an index is one target
+    return {"long_name": name, "units": "1" if target.index == "T>MIC" else target.unit}
