@@ -191,13 +191,17 @@ class Board:
         now = time.monotonic()
         with self._guard:
             rows = [self._rows[name] for name in sorted(self._rows, key=bool)]
-            return [
+            items = [
                 replace(
                     each.item,
                     left=None if each.item.total is None else each.pace.left(each.item.total, at=now),
                 )
                 for each in rows
             ]
+        if items and items[0].left is not None:  # all is not over before the slowest of its parts
+            slowest = max(each.left or 0.0 for each in items)
+            items[0] = replace(items[0], left=slowest)
+        return items
 
 
 class Lines:

@@ -122,6 +122,8 @@ class FitBars:
         doing = (
             ", ".join(f"{n} {word}" if len(phases) > 1 else word for word, n in phases.items()) or "queued"
         )
+        if total is not None and done == total:
+            doing = "finishing"  # draws are put together, checked and written
         item = Item(fit, done, total, self._ended.get(fit, doing), "iterations")
         if self._n == 1:
             self._board.update(item)

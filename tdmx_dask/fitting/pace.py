@@ -11,6 +11,8 @@ _TOGETHER = 0.25
 """s within which steps count as one: workers that run in step end in bursts."""
 
 _FEWEST = 3
+_MOST = 200
+"""Parts of what was seen that are told apart, at most."""
 
 
 class Pace:
@@ -52,7 +54,7 @@ class Pace:
             return
         if not self._seen:
             self._first = at
-        elif at - self._seen[-1][0] < _TOGETHER:
+        elif at - self._seen[-1][0] < max(_TOGETHER, (at - self._first) / _MOST):
             self._seen[-1] = self._seen[-1][0], done
             return
         self._seen.append((at, done))
@@ -61,14 +63,23 @@ class Pace:
             self._seen.popleft()
 
     def left(self, total: float, *, at: float) -> float | None:
-        """Seconds until all is done; None while nothing can be said."""
+        """Seconds until all is done; None while nothing can be said, and once all is done."""
         if len(self._seen) < _FEWEST:
             return None
         (since, before), (last, done) = self._seen[0], self._seen[-1]
-        if last - since < self._ground:
+        if last - since < self._ground or done >= total:
             return None
         steps = list(self._seen)
         longest = max(later[0] - earlier[0] for earlier, later in pairwise(steps))
         stalled = at - last > 2 * longest
-        seconds = (total - done) * ((at if stalled else last) - since) / (done - before)
-        return max(0.0, seconds if stalled else seconds - (at - last))
+        if stalled:
+            return (total - done) * (at - since) / (done - before)
+        return max(0.0, (total - done) / _slope(steps) - (at - last))
+
+
+def _slope(steps: list[tuple[float, float]]) -> float:
+    """Of the line through all steps (least squares): the last of a few may have ended early or late."""
+    n = len(steps)
+    middle, level = sum(at for at, _ in steps) / n, sum(done for _, done in steps) / n
+    rise = sum((at - middle) * (done - level) for at, done in steps)
+    return rise / sum((at - middle) ** 2 for at, _ in steps)

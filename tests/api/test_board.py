@@ -94,6 +94,19 @@ def test_board__draws_headline_first_and_ends_once():
     assert len(face.drawn) == n
 
 
+def test_board__the_whole_takes_as_long_as_its_slowest_part(monkeypatch):
+    face = Seen()
+    clock = iter(range(1000))
+    with Board(face=face) as board:
+        monkeypatch.setattr("tdmx_dask.api.board.time.monotonic", lambda: float(next(clock)))
+        for step in range(1, 5):
+            board.update(Item("bed 4", 45 * step, 200))
+            board.update(Item("chain 1", 40 * step, 200), row="0")
+            board.update(Item("chain 2", 5 * step, 200), row="1")
+        head, fast, slow = board._items()
+    assert fast.left < head.left == slow.left
+
+
 def test_board__says_that_it_was_stopped():
     face = Seen()
     with suppress(KeyboardInterrupt), Board(face=face) as board:
@@ -160,6 +173,9 @@ def test_fits__one_has_a_row_a_chain_and_counts_chains_that_have_not_begun(monke
     assert (chain.name, chain.done, chain.total) == ("chain 1", 60, 100)
     shown.show(event("bed 0", 1, "warmup", 10))
     until(lambda: face.latest[0].note == "1 sampling, 1 warming up")
+    for chain in (0, 1):
+        shown.show(event("bed 0", chain, "done", 100))
+    until(lambda: face.latest[0].note == "finishing")
     future.set_exception(ValueError("no"))
     until(lambda: face.ended)
     assert face.ended[0][1].startswith("stopped after")
