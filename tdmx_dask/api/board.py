@@ -234,7 +234,7 @@ def left_text(left: float | None) -> str:
     """``12 s left``; empty where nothing can be said."""
     if left is None:
         return ""
-    return f"{left:.0f} s left" if left < 100 else f"{seconds(left)} left"
+    return f"{max(left, 1):.0f} s left" if left < 100 else f"{seconds(left)} left"
 
 
 def _face() -> Face:

@@ -12,7 +12,7 @@ from tdmx_dask.api.board import Item, left_text
 __all__ = ["Cell", "html_of"]
 
 _SAID = 5
-_STYLE = "border:0;text-align:left;padding:0 1em 0 0;background:none"
+_STYLE = "border:0;text-align:left;padding:0 1em 0 0;background:none;color:inherit;white-space:nowrap"
 
 
 class Cell:
@@ -58,9 +58,12 @@ def html_of(items: Sequence[Item], said: Sequence[str] = ()) -> str:
         value = "" if each.fraction is None else f' value="{each.fraction:.3f}"'
         unit = f" {each.unit}" if each.unit and each.figures else ""
         cells = (
-            escape(each.name), f'<progress{value} style="width:14em"></progress>', each.figures + escape(unit),
-            escape(each.note), left_text(each.left),
-        )  # fmt: skip
+            escape(each.name),
+            f'<progress{value} style="width:10em"></progress>',
+            each.figures + escape(unit),
+            left_text(each.left),
+            escape(each.note),
+        )
         rows.append("<tr>" + "".join(f'<td style="{_STYLE}">{cell}</td>' for cell in cells) + "</tr>")
     notes = "".join(f"<div>{escape(text)}</div>" for text in said)
-    return f'<table style="border:0;margin:0"><tbody>{"".join(rows)}</tbody></table>{notes}'
+    return f'<table style="border:0;margin:0;color:inherit;font-size:inherit"><tbody>{"".join(rows)}</tbody></table>{notes}'

@@ -65,6 +65,7 @@ def until(true, seconds=5.0):
         (Item("fitting", 3, 200, "1 failed", "fits", part=50.0), "fitting 3 of 200 fits (25 %), 1 failed"),
         (Item("bed 4", note="queued", unit="iterations"), "bed 4, queued"),
         (Item("ended", 0, 0, unit="jobs"), "ended 0 jobs"),
+        (Item("ended", 8, 9, unit="jobs", left=0.2), "ended 8 of 9 jobs (89 %), 1 s left"),
         (Item("ended", 1, 9, unit="jobs", left=3800), "ended 1 of 9 jobs (11 %), 63 min left"),
     ],
 )
