@@ -35,6 +35,8 @@ slow = tdmx.pta(two, "1 g q8h inf 1h", "T>MIC >= 50%", mic=2, subjects=6000, run
     "fit": "fit = tdmx.fit('meropenem_tdm', iter_sampling=9000, progress=True)",
     "fit_many": "cohort = tdmx.fit_many({'a': 'meropenem_tdm', 'b': 'meropenem_tdm'}, iter_sampling=9000, seed=2, progress=True)\n"
     "cohort.results(); time.sleep(0.3)",
+    "asked": "future = tdmx.fit_async('meropenem_tdm', iter_sampling=9000, seed=3, progress=True)",
+    "meanwhile": "done = future.result(); time.sleep(0.3)",
     "study": "found = tdmx.run_study('meropenem_sepsis')",
     "queue": """
 with tdmx.JobQueue(1, cache=False) as queue:
@@ -85,6 +87,11 @@ def test_progress__is_one_output_that_changes_a_few_times_a_second(found):
     assert re.search(r'<progress value="\d\.\d+" style=.*></progress>', html)
     assert re.match(r"simulating [\d,]+ of 24,000,000 profiles \(\d+ %\)", plain)
     assert "<progress" not in frames[-1][1]
+
+
+def test_progress__belongs_to_the_cell_that_asked(found):
+    """The cell had ended when the bar was first drawn; what reads the notebook here keeps nothing of that."""
+    assert found["meanwhile"].outputs == []
 
 
 def test_progress__needs_no_widgets_and_warns_of_nothing(found):
