@@ -67,6 +67,9 @@ CHECKPOINT_SECONDS = 5.0
 DIRECT_DRAWS = 1 << 18
 """Draws that a direct run holds at once when it reads them from a store."""
 
+DIRECT_PROFILES = 1 << 22
+"""Profiles after which a direct run says how far it is, and keeps its counts: half a second or so."""
+
 
 def count_task(plan: Plan, block: Block, values: Any = None, rows: int = ROWS) -> Any:
     """What a scheduler runs: the counts of one block."""
@@ -107,7 +110,7 @@ def cut(plan: Plan, seconds: float, n_workers: int, chunk_size: int | None) -> t
     """Cut a plan into tasks (see `n_tasks`); `chunk_size` sets the draws of a task."""
     if not n_workers:
         draws = min(plan.n_draws, chunk_size or DIRECT_DRAWS)
-        return plan.blocks(draws, max(1, plan.n_subjects))
+        return plan.blocks(draws, max(1, min(plan.n_subjects, DIRECT_PROFILES // draws)))
     profiles = max(BLOCK, plan.n_profiles // n_tasks(seconds, n_workers))
     if chunk_size is not None:
         draws = chunk_size

@@ -288,12 +288,10 @@ def _cohort(patients: Sequence[Patient], seed: int, library: Path, asked: dict[s
         replace(make(question_of(patient, **own), None), seed=chain_seed(seed, index, 0, 0))
         for index, patient in enumerate(patients)
     ]
-    bars = FitBars(len(requests)) if progress else None
+    bars = FitBars(len(requests), asked["chains"]) if progress else None
     futures = submit(requests, on, (bars.show,) if bars else ())
     if bars is not None:
-        left = iter(range(len(futures) - 1, -1, -1))
-        for future in futures:
-            future.add_done_callback(lambda _: bars.stop() if next(left) == 0 else None)
+        bars.attach(futures)
     return Cohort({patient.id: future for patient, future in zip(patients, futures, strict=True)}, {})
 
 

@@ -122,10 +122,9 @@ def fit_async(
     asked = _asked(given)
     one = {key: given[key] for key in OF_ONE}
     question = question_of(patient, **one)
-    listeners, stop = _listeners(progress, 1)
+    listeners, attach = _listeners(progress, 1, chains)
     futures = submit([asked.checked()(question, _out(out))], on, listeners)
-    if stop is not None:
-        futures[0].add_done_callback(lambda _: stop())
+    attach(futures)
     return futures[0]
 
 
@@ -216,10 +215,9 @@ def fit_many(
             if len(refused) + 1 == len(wanted):
                 raise
             refused[name] = error
-    listeners, stop = _listeners(progress, len(requests))
+    listeners, attach = _listeners(progress, len(requests), options.get("chains", 4))
     futures = dict(zip(requests, submit(list(requests.values()), on, listeners), strict=True))
-    if stop is not None:
-        _when_all_ended(list(futures.values()), stop)
+    attach(list(futures.values()))
     return Cohort(futures, refused)
 
 
@@ -338,28 +336,16 @@ def _out(out: str | PathLike[str] | None) -> Path | None:
 
 
 def _listeners(
-    progress: Progress, n: int
-) -> tuple[tuple[Callable[[ChainEvent], object], ...], Callable[[], None] | None]:
-    """Who hears of events, and what to call at the end."""
+    progress: Progress, n: int, chains: int
+) -> tuple[tuple[Callable[[ChainEvent], object], ...], Callable[[Sequence[FitFuture]], None]]:
+    """Who hears of events, and what takes the futures once they are there."""
     if progress is False:
-        return (), None
+        return (), lambda _: None
     if progress is True:
         from tdmx_dask.api.progress import FitBars
 
-        bars = FitBars(n)
-        return (bars.show,), bars.stop
+        bars = FitBars(n, chains)
+        return (bars.show,), bars.attach
     if not callable(progress):
         raise InputError("progress", progress, "it is True, False or a function of an event", "Leave it out.")
-    return (progress,), None
-
-
-def _when_all_ended(futures: Sequence[FitFuture], call: Callable[[], None]) -> None:
-    left = {id(future) for future in futures}
-
-    def ended(future: FitFuture) -> None:  # in the one thread of callbacks
-        left.discard(id(future))
-        if not left:
-            call()
-
-    for future in futures:
-        future.add_done_callback(ended)
+    return (progress,), lambda _: None

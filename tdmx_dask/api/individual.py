@@ -6,7 +6,7 @@ import math
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from tdmx_dask.fitting.fit import Fit
-    from tdmx_dask.fitting.future import FitFuture
 
 __all__ = [
     "Individual",
@@ -78,7 +77,6 @@ def fit_individual(
     out: str | Path | None = None,
     *,
     overwrite: bool = False,
-    watch: Callable[[FitFuture], None] | None = None,
     **options: Any,
 ) -> Individual:
     """Fit one patient, compute what its file asks of the posterior, and write a folder.
@@ -88,7 +86,6 @@ def fit_individual(
     patient : a `Patient`, a mapping, a YAML file, or the name of a shipped patient
     out : folder to make; None writes none
     overwrite : replace the folder
-    watch : called with the fit's future once it runs; returns when the fit is done
     options : of `fit_async`
 
     Raises
@@ -104,10 +101,10 @@ def fit_individual(
 
     given = as_patient(patient)
     if out is None:
-        return _found(given, watch, options)
+        return _found(given, options)
     out = Path(out)
     with staged(out, overwrite=overwrite) as folder:
-        found = _found(given, watch, options)
+        found = _found(given, options)
         write_individual(found, folder)
     return replace(found, out=out)
 
@@ -134,13 +131,11 @@ def assess(
     return attained, response
 
 
-def _found(
-    patient: Patient, watch: Callable[[FitFuture], None] | None, options: Mapping[str, Any]
-) -> Individual:
+def _found(patient: Patient, options: Mapping[str, Any]) -> Individual:
     start = time.perf_counter()
     attained = response = None
     with noting() as notes:
-        fit = _awaited(patient, watch, options)
+        fit = _awaited(patient, options)
         fitted = time.perf_counter()
         if patient.assessment is not None and "Vmax" not in fit.draws:
             attained, response = assess(fit.draws, patient.assessment)
@@ -152,15 +147,13 @@ def _found(
     )
 
 
-def _awaited(patient: Patient, watch: Callable[[FitFuture], None] | None, options: Mapping[str, Any]) -> Fit:
+def _awaited(patient: Patient, options: Mapping[str, Any]) -> Fit:
     from tdmx_dask.api.fit import fit_async
     from tdmx_dask.api.individual_folder import prepare
 
     future = fit_async(patient, **options)
     threading.Thread(target=prepare, name="tdmx-prepare", daemon=True).start()
     try:
-        if watch is not None:
-            watch(future)
         return future.result()
     except KeyboardInterrupt:
         future.cancel()

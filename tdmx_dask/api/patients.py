@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, as_completed, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +24,11 @@ from tdmx_dask.errors import FitCancelled, TdmxWarning
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tdmx_dask.api.cohort import Cohort
     from tdmx_dask.fitting.fit import Fit
 
 __all__ = ["Patients", "fit_patients"]
 
 _ENDING = 10.0  # s that cancelled fits may take
-Ended = Callable[[str, "Fit | BaseException"], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,6 @@ def fit_patients(
     *,
     assessment: Assessment | None = None,
     overwrite: bool = False,
-    ended: Ended | None = None,
     **options: Any,
 ) -> Patients:
     """Fit every patient, and write one folder.
@@ -77,7 +74,6 @@ def fit_patients(
     out : folder to make; None writes none
     assessment : what is asked of each posterior
     overwrite : replace the folder
-    ended : called with each patient's id and its fit, or what went wrong, as they end
     options : of `fit_many`
 
     Returns
@@ -90,40 +86,34 @@ def fit_patients(
         `out` exists and `overwrite` is false, or a patient cannot be asked about.
     """
     if out is None:
-        return _found(patients, assessment, ended, options)
+        return _found(patients, assessment, options)
     out = Path(out)
     with staged(out, overwrite=overwrite) as folder:
-        found = _found(patients, assessment, ended, options)
+        found = _found(patients, assessment, options)
         _write(found, folder)
     return replace(found, out=out)
 
 
-def _found(
-    patients: Sequence[Patient], assessment: Assessment | None, ended: Ended | None, options: dict[str, Any]
-) -> Patients:
+def _found(patients: Sequence[Patient], assessment: Assessment | None, options: dict[str, Any]) -> Patients:
     from tdmx_dask.api.fit import fit_many
 
     start = time.perf_counter()
-    fits: dict[str, Fit] = {}
     interrupted = False
     with noting() as notes:
         cohort = fit_many(list(patients), **options)
         try:
-            for name, outcome in _as_ended(cohort):
-                if not isinstance(outcome, BaseException):
-                    fits[name] = outcome
-                if ended is not None:
-                    ended(name, outcome)
+            wait(cohort.futures.values())
         except KeyboardInterrupt:
             cohort.cancel()
             wait(cohort.futures.values(), _ENDING)
             interrupted = True
+        ended = {name: future for name, future in cohort.futures.items() if future.done()}
+        fits = {name: future.result() for name, future in ended.items() if future.exception() is None}
         failures = {
             name: str(problem)
             for name, problem in cohort.failures.items()
             if not isinstance(problem, FitCancelled)
         }
-        fits = {patient.id: fits[patient.id] for patient in patients if patient.id in fits}
         fitted = time.perf_counter()
         attained = response = None
         if assessment is not None and fits and not interrupted:
@@ -135,15 +125,6 @@ def _found(
     return Patients(
         rows, failures, fits, attained, response, tuple(dict.fromkeys(notes)), seconds, interrupted
     )
-
-
-def _as_ended(cohort: Cohort) -> Iterator[tuple[str, Fit | BaseException]]:
-    """Each fit, or what went wrong, as they end; first those that could not be asked for."""
-    yield from ((name, problem) for name, problem in cohort.failures.items() if name not in cohort.futures)
-    names: dict[Future[Fit], str] = {future: name for name, future in cohort.futures.items()}
-    for future in as_completed(names):
-        problem = future.exception()
-        yield names[future], future.result() if problem is None else problem
 
 
 def _assessed(fits: dict[str, Fit], assessment: Assessment) -> tuple[xr.Dataset | None, xr.Dataset | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tdmx_dask.domain.units import whole
 from tdmx_dask.errors import InputError
 from tdmx_dask.jobs.executor import Executor
 from tdmx_dask.jobs.queue import Queue
+from tdmx_dask.jobs.state import State
 from tdmx_dask.store.cache import Cache
 
 __all__ = ["JobQueue", "cache_of", "get_job_queue"]
@@ -86,6 +88,31 @@ class JobQueue(Queue):
     def busy(self) -> int:
         """Jobs that run here now."""
         return self._dispatcher.busy
+
+    def wait_all(
+        self, jobs: Iterable[int] | None = None, timeout: float | None = None, *, progress: bool = False
+    ) -> dict[int, State]:
+        """Wait until jobs have ended, whichever way; return their states. Arguments and errors are those of `as_completed`.
+
+        Parameters
+        ----------
+        jobs, timeout : as of `as_completed`
+        progress : True for a bar in the terminal or notebook
+        """
+        if not progress:
+            return super().wait_all(jobs, timeout)
+        from tdmx_dask.api.board import Board, Item
+
+        asked = self._chosen(jobs)
+        states: dict[int, State] = {}
+        with Board() as board:
+            board.update(Item("ended", 0, len(asked), unit="jobs"))
+            for job, state in self._watch.as_ended(asked, timeout):
+                states[job] = state
+                failed = sum(each == "failed" for each in states.values())
+                note = f"{failed} failed" if failed else ""
+                board.update(Item("ended", len(states), len(asked), note, "jobs"))
+        return states
 
     def drain(self) -> None:
         """Begin no more jobs here; what runs goes on to its end."""

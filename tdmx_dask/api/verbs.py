@@ -19,6 +19,7 @@ from tdmx_dask.analysis.plan import Plan
 from tdmx_dask.analysis.response import cfr_of
 from tdmx_dask.analysis.summarise import Kind, breakpoint_of, label_pta, plan_labels, summarise
 from tdmx_dask.analysis.tally import Tally, new_tally, resume_tally
+from tdmx_dask.api.progress import counting
 from tdmx_dask.api.question import Question, ask, provenance
 from tdmx_dask.api.where import Place, choose
 from tdmx_dask.domain.mic import MICDistribution
@@ -248,7 +249,8 @@ def critical_mic(
             out[:, :, block.chain, block.start : block.stop, block.subject_start : block.subject_stop] = part
             tally.done[index] = True
 
-        place.run("critical", question, tally, put, _report(progress, tally))
+        with counting(progress, tally) as report:
+            place.run("critical", question, tally, put, report)
         where = place.attrs
     result = _label_critical(question, out, where)
     result.attrs["seconds"] = time.perf_counter() - started
@@ -302,43 +304,22 @@ def _run(
     tally = None if checkpoint is None else resume_tally(question.plan, checkpoint)
     if tally is None:
         tally = new_tally(question.plan, place.cut(question.plan, chunk_size))
-    report = _report(progress, tally)
     saved = time.monotonic()
-
-    def done() -> None:
-        nonlocal saved
-        report()
-        if checkpoint is not None and time.monotonic() - saved > execute.CHECKPOINT_SECONDS:
-            tally.save(checkpoint)
-            saved = time.monotonic()
-
     try:
-        place.run("count", question, tally, tally.add, done)
+        with counting(progress, tally) as report:
+
+            def done() -> None:
+                nonlocal saved
+                report()
+                if checkpoint is not None and time.monotonic() - saved > execute.CHECKPOINT_SECONDS:
+                    tally.save(checkpoint)
+                    saved = time.monotonic()
+
+            place.run("count", question, tally, tally.add, done)
     finally:
         if checkpoint is not None and tally.done.any():
             tally.save(checkpoint)
     return tally
-
-
-def _report(progress: Progress, tally: Tally) -> Callable[[], None]:
-    """A function to call after each step; shows how far the run is."""
-    if progress is False:
-        return lambda: None
-    if progress is not True and not callable(progress):
-        raise InputError(
-            "progress", progress, "it is True, False or a function of (done, in all)", "Leave it out."
-        )
-    if progress is True:
-        from tdmx_dask.api.progress import bar
-
-        progress = bar(tally.plan.n_profiles)
-    show = progress
-
-    def report() -> None:
-        show(tally.n_profiles_done, tally.plan.n_profiles)
-
-    report()
-    return report
 
 
 @dataclass(frozen=True, slots=True)

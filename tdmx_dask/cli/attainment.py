@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tdmx_dask.cli.options import HELP, examples, running, work_options
+from tdmx_dask.cli.options import HELP, QUIET, examples, running, work_options
 from tdmx_dask.cli.screen import NOTICE, open_screen
 from tdmx_dask.errors import InputError
 
@@ -37,6 +37,7 @@ _QUESTION: tuple[Any, ...] = (
     click.option("--breakpoint-level", type=float, default=0.9, show_default=True, help="PTA that makes a breakpoint."),
     click.option("--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Write every number to a CSV file too."),
     click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables."),
+    QUIET,
 )  # fmt: skip
 
 
@@ -155,7 +156,7 @@ def _attained(options: dict[str, Any], mic: Sequence[float]) -> xr.Dataset:
         seed=options["seed"],
         level=options["level"],
         breakpoint_level=options["breakpoint_level"],
-        progress=not options["as_json"],
+        progress=not (options["as_json"] or options["quiet"]),
         **running(options),
     )
 

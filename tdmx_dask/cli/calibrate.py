@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tdmx_dask.cli.exits import FIT
-from tdmx_dask.cli.options import HELP, ON, examples
+from tdmx_dask.cli.options import HELP, ON, QUIET, examples
 from tdmx_dask.cli.screen import NOTICE, open_screen
 
 if TYPE_CHECKING:
@@ -64,8 +64,9 @@ __all__ = ["calibrate"]
     help="Draw ranks and ECDF as PNG and SVG; with several errors, one each.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@QUIET
 def calibrate(
-    patient: str, errors: tuple[str, ...], plot: Path | None, as_json: bool, **options: Any
+    patient: str, errors: tuple[str, ...], plot: Path | None, as_json: bool, quiet: bool, **options: Any
 ) -> None:
     """Simulation-based calibration of PATIENT, a YAML file or a shipped name, or of a typical patient of MODEL (1C, 2C, 3C).
 
@@ -80,7 +81,7 @@ def calibrate(
     asked = {names.get(key, key): value for key, value in options.items()}
     screen, found = open_screen(quiet=as_json), []
     for error in wanted:
-        result = run(patient, error=error, progress=not as_json, **asked)
+        result = run(patient, error=error, progress=not (as_json or quiet), **asked)
         found.append(result)
         _print(screen, result)
         if plot is not None:

@@ -49,7 +49,7 @@ __all__ = ["fit"]
     help="Write the posterior's table to a CSV file too.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @fit_options
 def fit(patient: str, as_json: bool, quiet: bool, **options: Any) -> None:
     """Fit PATIENT: a YAML file, a cohort as CSV with NONMEM's columns, or the name of a shipped one.
@@ -78,7 +78,6 @@ def _is_cohort(given: str) -> bool:
 
 def _fit_one(given: str, options: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
     from tdmx_dask.api.individual import fit_individual, posterior_rows
-    from tdmx_dask.cli.live import watch
     from tdmx_dask.domain.patient import read_patient
 
     patient = read_patient(given)
@@ -88,7 +87,7 @@ def _fit_one(given: str, options: dict[str, Any], *, as_json: bool, quiet: bool)
         patient,
         out,
         overwrite=options["overwrite"],
-        watch=lambda future: watch(future, quiet=quiet or as_json),
+        progress=not (quiet or as_json),
         **asked(options),
     )
     _write_csv(posterior_rows(found), options["csv_file"])
@@ -104,27 +103,17 @@ def _fu(options: dict[str, Any]) -> dict[str, Any]:
 
 def _fit_all(given: str, options: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
     from tdmx_dask.api.patients import fit_patients
-    from tdmx_dask.cli.live import CohortBar
     from tdmx_dask.domain.cohort import read_cohort
 
     patients = tuple(replace(each, **_fu(options)) for each in read_cohort(given))
-    bar = CohortBar(len(patients), quiet=quiet or as_json)
-
-    def ended(name: str, outcome: Fit | BaseException) -> None:
-        failed = isinstance(outcome, BaseException)
-        bar.step(name, failed=failed, text=str(outcome) if failed else "")
-
-    try:
-        found = fit_patients(
-            patients,
-            options["out"] or Path("results") / _folder_name(Path(given).stem),
-            assessment=assessment_of(options, None),
-            overwrite=options["overwrite"],
-            ended=ended,
-            **asked(options),
-        )
-    finally:
-        bar.close()
+    found = fit_patients(
+        patients,
+        options["out"] or Path("results") / _folder_name(Path(given).stem),
+        assessment=assessment_of(options, None),
+        overwrite=options["overwrite"],
+        progress=not (quiet or as_json),
+        **asked(options),
+    )
     _write_csv(found.rows, options["csv_file"])
     if as_json:
         _print_json(_plain_patients(found))

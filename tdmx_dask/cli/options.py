@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["HELP", "ON", "examples", "running", "work_options"]
+__all__ = ["HELP", "ON", "QUIET", "examples", "running", "work_options"]
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -29,6 +29,7 @@ ON = click.option(
     metavar="CLUSTER",
     help="A cluster: a profile (local, slurm, …), a started one's name, a YAML file, or an address.",
 )
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 

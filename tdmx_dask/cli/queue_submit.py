@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tdmx_dask.cli.options import HELP, examples
+from tdmx_dask.cli.options import HELP, QUIET, examples
 from tdmx_dask.cli.queue_options import folder_option, json_option, print_json
 from tdmx_dask.errors import InputError, JobError
 
@@ -55,8 +55,9 @@ _SUFFIXES = (".json", ".yaml", ".yml")
 )
 @folder_option
 @json_option
+@QUIET
 def submit(
-    type_: str, spec: str | None, folder: Path | None, as_json: bool, wait: bool, **given: Any
+    type_: str, spec: str | None, folder: Path | None, as_json: bool, wait: bool, quiet: bool, **given: Any
 ) -> None:
     """Submit a job, and print its id. Nothing runs here: that is for `tdmx worker` or `tdmx queue resume`.
 
@@ -79,7 +80,7 @@ def submit(
             click.echo("\n".join(map(str, ids)))
         sys.stdout.flush()
         if wait:
-            _wait(queue, ids)
+            _wait(queue, ids, quiet=quiet)
             return
         _note_idle(queue, ids)
 
@@ -255,8 +256,8 @@ def _note_idle(queue: JobQueue, ids: Sequence[int]) -> None:
         )
 
 
-def _wait(queue: JobQueue, ids: Sequence[int]) -> None:
-    """Wait for jobs, and say how each ended.
+def _wait(queue: JobQueue, ids: Sequence[int], *, quiet: bool) -> None:
+    """Wait for jobs, and say how each ended, those that failed even where it is to be quiet.
 
     Raises
     ------
@@ -271,8 +272,10 @@ def _wait(queue: JobQueue, ids: Sequence[int]) -> None:
             found = queue.job(job)
             took = f" in {seconds(found.run_s)}" if found.run_s is not None else ""
             text = f": {found.error}" if found.error and found.state == "failed" else ""
-            click.echo(f"job {job}: {found.state}{took}{text}", err=True)
-            if found.state not in ("completed", "cached"):
+            good = found.state in ("completed", "cached")
+            if not (quiet and good):
+                click.echo(f"job {job}: {found.state}{took}{text}", err=True)
+            if not good:
                 bad.append(job)
     except KeyboardInterrupt:
         what = f"job {ids[0]} goes" if len(ids) == 1 else f"{len(ids)} jobs go"

@@ -36,7 +36,7 @@ __all__ = ["run"]
     "--overwrite", is_flag=True, help="Replace that folder; the old one is kept until the new is whole."
 )
 @click.option("--resume", is_flag=True, help="Go on from where an interrupted run of the same study stopped.")
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @work_options
 def run(study: str, out: Path | None, overwrite: bool, resume: bool, quiet: bool, **options: Any) -> None:
     """Run STUDY, a YAML file or the name of a shipped study (see `tdmx studies`).

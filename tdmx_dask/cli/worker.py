@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tdmx_dask.cli.options import HELP, examples
+from tdmx_dask.cli.options import HELP, QUIET, examples
 from tdmx_dask.cli.queue_options import executor_options, folder_option, json_option, print_json, reading
 from tdmx_dask.errors import ClusterError, InputError, JobError
 
@@ -111,14 +111,14 @@ def worker(folder: Path | None, until_done: bool, drain: bool, quiet: bool, **op
 @executor_options
 @json_option
 @click.option("--failed", is_flag=True, help="First queue those again that failed.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@QUIET
 def resume(folder: Path | None, as_json: bool, failed: bool, quiet: bool, **options: Any) -> None:
     """Work on a queue until nothing is left to do: after a crash, or after jobs were submitted that nobody runs.
 
     What is completed stays completed; what ran when its process or machine died runs again. Waits for jobs that others run, too. The exit
     code is 5 where a job failed.
     """
-    from tdmx_dask.cli.queue_progress import QueueBar
+    from tdmx_dask.api.progress import QueueBar
 
     find_modules_here()
     started = time.monotonic()

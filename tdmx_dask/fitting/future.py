@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tdmx_dask.errors import FitCancelled
 from tdmx_dask.fitting.mailbox import Call, Mailbox
+from tdmx_dask.fitting.pace import Pace
 from tdmx_dask.fitting.task import ChainEvent
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ __all__ = ["ChainProgress", "FitFuture", "Status"]
 
 Status = Literal["queued", "running", "publishing", "done", "failed", "cancelled"]
 Listener = Callable[[ChainEvent], object]
+_GROUND = 1.0
+"""s of iterations before a time left is said; events come twice a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class ChainProgress:
     Parameters
     ----------
     chain, round, attempt, phase, iteration, total, divergences, step_size, seconds, text : of its last event
-    eta : seconds until the end of this round; None where that is not known yet
+    eta : seconds until the end of this round, from how fast it went of late; None while there is no ground to say
     """
 
     chain: int
@@ -48,13 +51,11 @@ class ChainProgress:
     eta: float | None
 
     @classmethod
-    def of(cls, event: ChainEvent) -> ChainProgress:
-        """From the last event of a chain."""
-        eta: float | None = None
-        if event.phase == "done":
-            eta = 0.0
-        elif event.phase in ("warmup", "sampling") and event.iteration > 0 and event.seconds > 0:
-            eta = event.seconds * (event.total - event.iteration) / event.iteration
+    def of(cls, event: ChainEvent, pace: Pace) -> ChainProgress:
+        """From the last event of a chain, and how fast it goes."""
+        eta = 0.0 if event.phase == "done" else None
+        if event.phase in ("warmup", "sampling"):
+            eta = pace.left(event.total, at=event.seconds)
         return cls(
             event.chain, event.round, event.attempt, event.phase, event.iteration, event.total,
             event.divergences, event.step_size, event.seconds, event.text, eta,
@@ -86,6 +87,7 @@ class FitFuture(Future["Fit"]):
         self.name, self.address = name, address
         self._callbacks, self._stop, self._listeners = callbacks, stop, list(listeners)
         self._events: dict[int, ChainEvent] = {}
+        self._paces: dict[int, Pace] = {}
         self._stage: Literal["queued", "running", "publishing"] = "queued"
         self._guard = threading.Lock()
         self._asked = time.monotonic()
@@ -104,8 +106,9 @@ class FitFuture(Future["Fit"]):
     def progress(self) -> tuple[ChainProgress, ...]:
         """How far each chain is that has begun, in the order of the chains; never waits."""
         with self._guard:
-            events = sorted(self._events.items())
-        return tuple(ChainProgress.of(event) for _, event in events)
+            return tuple(
+                ChainProgress.of(event, self._paces[chain]) for chain, event in sorted(self._events.items())
+            )
 
     def cancel(self) -> bool:
         """Cancel the fit: its processes are gone within a second, and `result` raises `FitCancelled`.
@@ -146,6 +149,9 @@ class FitFuture(Future["Fit"]):
             begins_anew = event.phase in ("retrying", "starting")
             if last is not None and not begins_anew and _order(event) < _order(last):
                 return
+            if last is None or event.round != last.round or begins_anew:
+                self._paces[event.chain] = Pace(_GROUND)
+            self._paces[event.chain].see(event.seconds, event.iteration)
             self._events[event.chain] = event
             if self._stage == "queued":
                 self._stage = "running"

@@ -98,9 +98,9 @@ def canvas(figure: Figure | None, width: float, height: float) -> Figure:
     """The figure given, or a new one (inches) that no pyplot knows."""
     if figure is not None:
         return figure
-    from matplotlib.figure import Figure as NewFigure
+    from tdmx_dask.plot.drawn import Drawn
 
-    return NewFigure(figsize=(width, height), layout="constrained", facecolor="white")
+    return Drawn(figsize=(width, height), layout="constrained", facecolor="white")
 
 
 def line_style(slot: int) -> dict[str, Any]:

@@ -220,7 +220,7 @@ def test_run__interrupted_goes_on(tdmx, tmp_path):
     code, stderr = interrupt(process, kept.exists)
     assert code == 130, stderr
     assert "what was counted is kept in" in stderr
-    assert len(stderr.splitlines()) == 1
+    assert len([line for line in stderr.splitlines() if " simulating " not in line]) == 1
     assert [path.name for path in kept.parent.iterdir()] == ["small.checkpoint"]
     assert "--resume" in tdmx("run", "s.yaml").stderr
     ok(tdmx("run", "s.yaml", "--resume", "--quiet"))

@@ -356,17 +356,20 @@ def test_conductor__a_script_that_ends_leaves_no_process(tmp_path: Path) -> None
 def test_future__progress_follows_a_chain_that_begins_anew() -> None:
     future = FitFuture("fit", "a", Mailbox("callbacks", calls), lambda _: None)
 
-    def hear(phase: Any, iteration: int, **more: Any) -> None:
-        future.hear(ChainEvent("fit", 0, 0, 0, phase, iteration, 100, seconds=1.0, **more))
+    def hear(phase: Any, iteration: int, seconds: float = 3.0, **more: Any) -> None:
+        future.hear(ChainEvent("fit", 0, 0, 0, phase, iteration, 100, seconds=seconds, **more))
 
     def seen() -> tuple[str, int]:
         (chain,) = future.progress()
         return chain.phase, chain.iteration
 
+    hear("warmup", 20, 1.0)
+    hear("warmup", 40, 2.0)
+    assert future.progress()[0].eta is None, "two events are no ground"
     hear("sampling", 60)
     hear("warmup", 20)  # overtaken on its way
     assert seen() == ("sampling", 60)
-    assert future.progress()[0].eta == pytest.approx(40 / 60)
+    assert future.progress()[0].eta == pytest.approx(2.0)
     hear("retrying", 0, text="its worker died")
     hear("warmup", 10)
     assert seen() == ("warmup", 10)
