@@ -29,7 +29,7 @@ from tdmx_dask.dashboard.workbench.run import run
 run(partial(print, flush=True), port=0, library=Path("fits"), unused_seconds=2)
 """
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
-SECONDS = 6_000
+SECONDS = 15_000
 """ms that anything on the page may take; a test that waits so long has failed."""
 
 

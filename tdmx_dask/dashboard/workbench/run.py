@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
+
+from tornado.iostream import StreamClosedError
+from tornado.websocket import WebSocketClosedError
 
 from tdmx_dask.api.clusters import join
 from tdmx_dask.dashboard.workbench.serve import NICENESS, Workbench
@@ -32,11 +36,20 @@ def run(ready: Callable[[str], object], *, on: str | None = None, **options: Any
         The port is taken; the cluster does not answer.
     """
     warnings.simplefilter("ignore", TdmxWarning)  # pages say them
+    logging.getLogger("bokeh.server").setLevel(logging.ERROR)
+    for name in ("asyncio", "tornado.application"):
+        logging.getLogger(name).addFilter(_worth_saying)
     with ExitStack() as stack:
         cluster = None if on is None else stack.enter_context(join(on))
         if cluster is None:
             start_zygote(NICENESS)
         asyncio.run(_serve(ready, {**options, "on": cluster}))
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """A window that is closed while something is on its way to it, or a server that ends, is no event."""
+    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    return not isinstance(error, WebSocketClosedError | StreamClosedError | asyncio.CancelledError)
 
 
 async def _serve(ready: Callable[[str], object], options: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import logging
 import secrets
 import socket
 from collections.abc import Sequence
@@ -126,7 +125,6 @@ class Workbench:
         self._quick = ThreadPoolExecutor(1, "tdmx-quick")
         self._slow = ThreadPoolExecutor(1, "tdmx-slow")
         shop = Shop(self._quick, self._slow, library, on)
-        logging.getLogger("bokeh.server").setLevel(logging.WARNING)
         tornado = BokehTornado(
             {"/": Application(FunctionHandler(lambda document: fill(document, shop)))},
             extra_websocket_origins=[f"{ADDRESS}:{self.port}", f"localhost:{self.port}", *origins],
