@@ -202,7 +202,7 @@ def _profiles(
             scenario=setting.covariates,
             thetas={name: array for name, array in rows.items() if name != "omega"},
             factor=factor,
-            covariates=plan.weight_names,
+            covariates=[name for name in plan.weight_names if name in plan.population.covariates],
         )
         profiles = {name: array.reshape(-1) for name, array in made.items()}
         if "fu" in rows:

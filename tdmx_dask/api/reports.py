@@ -98,8 +98,11 @@ def report_of(
 
 def command() -> str:
     """The command line of this process, as it can be typed again."""
-    arguments = [argument for argument in sys.argv if argument]
-    return shlex.join([Path(arguments[0]).name, *arguments[1:]]) if arguments else ""
+    if not sys.argv or not sys.argv[0]:
+        return ""
+    program = Path(sys.argv[0])
+    start = ["python", "-m", program.parent.name] if program.name == "__main__.py" else [program.name]
+    return shlex.join([*start, *sys.argv[1:]])
 
 
 def versions_of() -> dict[str, object]:
@@ -162,7 +165,7 @@ def individual_parts(found: Individual, figures: Mapping[str, str]) -> dict[str,
     sections.append(
         fit_section(
             parameter_rows(fit, found.prior), verdict, about=_facts(fit),
-            figures={"Posterior and prior": drawn["posterior"], "Chains": drawn["trace"]},
+            figures=_named(drawn, {"posterior": "Posterior and prior", "trace": "Chains"}),
         )
     )  # fmt: skip
     sections.append(levels_section(levels, shown))
@@ -182,7 +185,7 @@ def _fit_parts(fit: Fit) -> dict[str, Any]:
     from tdmx_dask.report import fit_section, fit_sentences
 
     verdict, drawn = fit.diagnose(), fit_figures(fit, {})
-    figures = {"Posterior": drawn["posterior"], "Chains": drawn["trace"], **_replicates(fit)}
+    figures = {**_named(drawn, {"posterior": "Posterior", "trace": "Chains"}), **_replicates(fit)}
     return {
         "title": fit.name,
         "sections": [fit_section(parameter_rows(fit, {}), verdict, about=_facts(fit), figures=figures)],
@@ -194,7 +197,7 @@ def _fit_parts(fit: Fit) -> dict[str, Any]:
 def fit_figures(
     fit: Fit, prior: Mapping[str, tuple[float, float]], *, skip: Mapping[str, str] | None = None
 ) -> Figures:
-    """Figures of a fit as SVG: ``posterior`` and ``trace``, of as many parameters as can be read.
+    """Figures of a fit as SVG: ``posterior`` and ``trace``, of the first twelve parameters that are single numbers.
 
     Parameters
     ----------
@@ -203,13 +206,19 @@ def fit_figures(
     skip : figures that are there already
     """
     done = skip or {}
-    names = [name for name in fit.parameters if name in fit.draws and fit.draws[name].ndim == 2][:12] or None
-    drawn = {}
+    names = [name for name in fit.parameters if name in fit.draws and fit.draws[name].ndim == 2][:12]
+    drawn: Figures = {}
+    if not names:
+        return drawn
     if "posterior" not in done:
         drawn["posterior"] = _svg("posterior", fit, names=names, prior=prior)
     if "trace" not in done:
         drawn["trace"] = _svg("trace", fit, names=names)
     return drawn
+
+
+def _named(drawn: Figures, captions: Mapping[str, str]) -> Figures:
+    return {caption: drawn[name] for name, caption in captions.items() if name in drawn}
 
 
 def _replicates(fit: Fit) -> Figures:

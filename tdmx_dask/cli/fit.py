@@ -142,7 +142,7 @@ def _show_one(screen: Console, found: Individual) -> None:
         screen.print(f"Note: {note}")
     total = sum(found.seconds.values())
     screen.print(f"{found.fit.engine}, {_chains(found.fit)}, {total:.2g} s.")
-    _where(screen, found.out, report=found.pta is not None)
+    _where(screen, found.out, report=True)
 
 
 def _show_all(screen: Console, found: Patients) -> None:

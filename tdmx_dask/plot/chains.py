@@ -259,7 +259,7 @@ def _density(
     ax.spines["left"].set_visible(False)
     ax.tick_params(labelsize=8.5)
     ax.locator_params(axis="x", nbins=6)
-    ax.set_xlabel(one.label)
+    ax.set_xlabel(style.wrapped(one.label, 34, 2))
     return handles, texts
 
 
@@ -312,7 +312,7 @@ def _chains(left: Axes, right: Axes, one: _Quantity, diverging: NDArray[np.bool_
         axes.locator_params(axis="x" if axes is left else "y", nbins=5)
     left.set_yticks([])
     left.spines["left"].set_visible(False)
-    left.set_title(style.wrapped(one.label, 30, 1), loc="left")
+    left.set_title(style.wrapped(one.label, 24, 1), loc="left", fontsize=8.5)
     right.set_title(_soundness(one.values), loc="left", fontsize=8.5)
 
 

@@ -89,7 +89,7 @@ def chart(
     longest = max(len(row.label) for groups in columns.values() for group in groups for row in group.rows)
     chars = min(max(longest, 12), 40)
     each = 3.7 + 0.075 * chars
-    per_row = max(1, min(n, int(15 / each)))
+    per_row = max(1, min(n, int(11.5 / each)))
     width = max(7.0, per_row * each)
     n_rows = math.ceil(n / per_row)
     tall = [_height(groups) for groups in columns.values()]

@@ -120,6 +120,16 @@ def test_concentrations__patients_of_a_population_and_their_scenarios() -> None:
     assert free.attrs["fu"] == "of the population"
 
 
+def test_concentrations__a_weight_that_the_population_does_not_know() -> None:
+    by_weight = tdmx.concentrations(
+        POPULATION, "15 mg/kg q12h inf 1h", n=50, n_times=5, weight=70, scenarios={"a": {"CCr": 80}}
+    )
+    plain = tdmx.concentrations(
+        POPULATION, "1050 mg q12h inf 1h", n=50, n_times=5, scenarios={"a": {"CCr": 80}}
+    )
+    np.testing.assert_allclose(by_weight.concentration, plain.concentration, rtol=1e-12)
+
+
 def test_concentrations__some_pairs_at_a_time_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     regimens = ["1000 mg q8h", "500 mg q8h inf 1h", "2000 mg q24h ci"]
     whole = tdmx.concentrations(SPREAD, regimens, n_times=7)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,23 @@ import numpy as np
 import pytest
 
 from tdmx_dask import plot
+from tdmx_dask.domain.patient import Patient
+from tdmx_dask.domain.population import Population
 from tdmx_dask.domain.published import Cell
 from tdmx_dask.errors import StoreError
+from tdmx_dask.fitting.diagnostics import Diagnosis
 from tdmx_dask.plot.style import percent
-from tdmx_dask.report import write_report
+from tdmx_dask.report import (
+    Section,
+    Sheet,
+    fit_section,
+    fit_sentences,
+    levels_section,
+    patient_section,
+    population_section,
+    report_text,
+    write_report,
+)
 from tests.plot.synthetic import cfr_result, pta_result
 from tests.plot.test_attainment import HOSTILE
 
@@ -340,3 +354,260 @@ def test_report__same_bytes_for_the_same_result(tmp_path: Path) -> None:
 def test_report__says_why_it_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"report=.*missing/report.html: cannot be written \(No such file"):
         write_report(tmp_path / "missing" / "report.html", title="x", pta=pta_result())
+
+
+def test_report__sections_stand_between_the_question_and_pta(tmp_path: Path) -> None:
+    sheet = Sheet(
+        "A table", ("Name", "Value", ""), (("a", "1", ""), ("b", "2", "odd")), frozenset({1}), "A note"
+    )
+    facts = Sheet("", (), (("Model", "2C"),))
+    section = Section("Fit", ("A paragraph",), (sheet, facts), {"A figure": "<svg/>"})
+    page = report(
+        tmp_path,
+        sections=[section, Section("Nothing")],
+        about=["Why it was asked"],
+        summary=[("Fit", "Sound.")],
+    )
+    text = page.text
+    order = [
+        "Summary",
+        "Sound.",
+        "Question",
+        "Why it was asked",
+        "Regimens",
+        "Fit A paragraph",
+        "A table",
+        "A note",
+        "A figure",
+    ]
+    places = [text.index(word) for word in order]
+    assert places == sorted(places)
+    assert places[-1] < text.index("Numbers are per cent")
+    assert "Nothing" not in text
+    rows = [attributes.get("class") for tag, attributes in page.tags if tag == "tr"]
+    assert rows.count("marked") == 1
+    assert page.sheets[-1] == [[("Model", ""), ("2C", "")]]
+
+
+def test_report__question_of_a_result(tmp_path: Path) -> None:
+    result = pta_result(regimens=("1000 mg q8h inf 30min", "2 g load inf 30min, then 3 g q24h ci", "own"))
+    result.attrs["regimens"] = json.dumps(
+        [
+            {"dose": 1000, "tau": 8, "tinf": 0.5},
+            {"regimen": "2 g load inf 30min, then 3 g q24h ci"},
+            {"regimen": "own"},
+            "??",
+        ]
+    )
+    result.attrs["scenarios"] = json.dumps({"low": {"CCr": 40.0}, "high": {"CCr": 120.0}})
+    page = report(tmp_path, result)
+    regimens, targets, scenarios, mics = page.sheets
+    assert [text for text, _ in regimens[1]] == [
+        "1000 mg q8h inf 0.5h",
+        "1,000 mg",
+        "8",
+        "0.5",
+        "3,000 mg",
+        "1.5",
+    ]
+    assert [text for text, _ in regimens[2]][1:] == ["3,000 mg", "24", "24", "3,000 mg", "24"]
+    assert [text for text, _ in regimens[3]] == ["own", "–", "–", "–", "–", "–"]
+    assert regimens[4][0][0] == "??"
+    assert targets[0][1][0] == "fT>MIC ≥ 50 %"
+    assert [[text for text, _ in row] for row in scenarios] == [
+        ["Scenario", "CCr"],
+        ["low", "40"],
+        ["high", "120"],
+    ]
+    assert mics[0][1][0].startswith("0.03, 0.06, 0.125")
+
+
+@pytest.mark.parametrize("bad", ["", "{", "[1", '"text"', "3", "[3, null]"])
+def test_report__attributes_that_are_none_do_not_matter(tmp_path: Path, bad: str) -> None:
+    result = pta_result()
+    result.attrs |= {"regimens": bad, "targets": bad, "scenarios": bad}
+    assert "Probability of target attainment" in report(tmp_path, result).text
+
+
+def test_report__without_pta(tmp_path: Path) -> None:
+    page = Page(
+        write_report(
+            tmp_path / "report.html", title="A fit", summary=[("Fit", "Sound.")], notes=["No PTA yet."]
+        )
+    )
+    assert page.open == []
+    assert "Probability" not in page.text
+    assert "No PTA yet." in page.text
+    assert [tag for tag, _ in page.tags].count("h2") == 1
+
+
+def test_report__of_draws_or_of_patients(tmp_path: Path) -> None:
+    result = pta_result(interval="monte_carlo")
+    assert "finite number of simulated patients" in report(tmp_path, result).text
+    result.attrs["population"] = '""'
+    text = report(tmp_path, result).text
+    assert "% of draws with" in text.replace("\u00a0", " ")
+    assert "finite number of draws" in text
+    assert "patients" not in text
+
+
+VERDICT = Diagnosis(
+    True,
+    (),
+    ("Tree depth costs time.",),
+    {"rhat": 1.0016, "ess_bulk": 2173.0, "divergences": 0.0, "chains": 4, "draws": 1000},
+)
+
+
+def test_fit_section__figures_and_problems() -> None:
+    parameters = [
+        {
+            "parameter": "CL",
+            "q5": 8.512,
+            "q50": 10.24,
+            "q95": 12.21,
+            "unit": "L/h",
+            "r_hat": 1.0016,
+            "ess_bulk": 2189.2,
+        },
+        {
+            "parameter": "mu",
+            "q5": None,
+            "q50": None,
+            "q95": None,
+            "prior_q5": 0.1,
+            "prior_q50": 0.2,
+            "prior_q95": 0.3,
+        },
+    ]
+    section = fit_section(parameters, VERDICT, about=[("Method", "nuts")])
+    posterior, diagnostics = section.sheets
+    assert posterior.rows[0] == ("CL", "L/h", "10.2", "8.51–12.2", "–", "–", "1.002", "2,189", "–")
+    assert posterior.rows[1] == ("mu", "", "–", "–––", "0.2", "0.1–0.3", "–", "–", "–")
+    assert dict(diagnostics.rows) == {
+        "Method": "nuts",
+        "Draws": "4 chains of 1,000",
+        "Largest R-hat": "1.002",
+        "Smallest effective sample size, bulk": "2,173",
+        "Divergent draws": "0",
+    }
+    assert section.paragraphs == ("The draws are sound.", "Tree depth costs time.")
+    bad = replace(VERDICT, healthy=False, problems=("R-hat is 1.3. Run longer.",))
+    assert fit_section([], bad).paragraphs[:2] == (
+        "Do not dose by these draws yet:",
+        "R-hat is 1.3. Run longer.",
+    )
+    ((_, said),) = fit_sentences(bad)
+    assert (
+        said
+        == "Do not dose by these draws yet (R-hat 1.002, ESS 2,173, divergent draws 0): R-hat is 1.3. Run longer."
+    )
+
+
+def level(measured: float, low: float, high: float, **more: Any) -> dict[str, Any]:
+    return {
+        "time": 4.0,
+        "measured": measured,
+        "below": 0,
+        "replicated_q5": low,
+        "replicated_q95": high,
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "far"),
+    [
+        (level(5, 4, 6), False),
+        (level(7, 4, 6), True),
+        (level(3, 4, 6), True),
+        (level(3, 4, 6, below=1), True),
+        (level(5, 4, 6, below=1), False),
+        (level(9, 4, 6, below=1), False),  # below 9 is what 4 to 6 says too
+        ({"time": 1.0, "measured": 5.0, "below": 0, "predicted_q5": 6.0, "predicted_q95": 7.0}, True),
+        ({"time": 1.0, "measured": 5.0, "below": 0}, False),
+    ],
+)
+def test_levels_section__marks_what_is_outside(row: dict[str, Any], far: bool) -> None:
+    section = levels_section([row])
+    (sheet,) = section.sheets
+    assert (0 in sheet.marked) is far
+    assert sheet.rows[0][-1] == ("outside" if far else "")
+    ((_, _), (about, said)) = fit_sentences(VERDICT, [row])
+    assert about == "Levels"
+    assert ("outside" in said) is far
+
+
+def test_levels_section__many_outside_are_summed_up() -> None:
+    (_, (_, said)) = fit_sentences(VERDICT, [level(9, 4, 6)] * 8)
+    assert said.startswith("8 of 8 levels lie outside")
+    assert " and 2 more. Check the times" in said
+    assert levels_section([]).empty
+
+
+def test_population_section__variability_and_covariates() -> None:
+    population = Population.from_mapping(
+        {
+            "name": "made up",
+            "source": "Somebody 2020",
+            "thetas": {"TVCL": 5.0},
+            "parameters": {"CL": "TVCL * (WT / 70)", "Vc": 20},
+            "covariates": {
+                "WT": {"unit": "kg", "lognormal": {"median": 70, "omega": 0.2}},
+                "AGE": {"unit": "years", "value": 40},
+                "SCR": {"unit": "umol/L"},
+            },
+            "bsv": {"CL": {"omega": 0.3}, "Vc": {"omega": 0.2}},
+            "correlations": {"CL, Vc": 0.4},
+            "fu": 0.5,
+        }
+    )
+    section = population_section(population)
+    tables = {sheet.caption: sheet.rows for sheet in section.sheets}
+    facts = dict(tables[""])
+    assert facts["Model"] == "1C (one compartment)"
+    assert facts["Unbound fraction"] == "0.5"
+    assert facts["Source"] == "Somebody 2020"
+    assert tables["Typical values"] == (("TVCL", "5"),)
+    assert tables["Parameters"][0] == ("CL", "TVCL * (WT / 70)", "L/h", "CV 30.7 % (SD of the log 0.3)")
+    assert tables["Correlations of the parameters"] == (("CL and Vc", "0.4"),)
+    covariates = {row[0]: row[1:] for row in tables["Covariates"]}
+    assert covariates["AGE"] == ("40", "years")
+    assert covariates["SCR"] == ("of the scenario or the patient", "umol/L")
+    assert "median 70" in covariates["WT"][0]
+
+
+def test_patient_section__priors_and_error() -> None:
+    patient = Patient.from_mapping(
+        {
+            "id": "<b>4</b>",
+            "regimen": "1000 mg q8h inf 30min x2",
+            "levels": [{"time": 9, "value": 3}],
+            "priors": {"CL": {"median": 5, "omega": 0.3}, "V": 20},
+            "error": {"kind": "combined", "additive": {"median": 0.5, "omega": 0.2}, "proportional": 0.15},
+        }
+    )
+    section = patient_section(patient)
+    facts, priors = section.sheets
+    assert dict(facts.rows)["Patient"] == "<b>4</b>"
+    assert (
+        dict(facts.rows)["Residual error"]
+        == "combined; additive 0.5 mg/L, SD of its log 0.2; proportional 0.15, fixed"
+    )
+    assert priors.rows == (("CL", "5 L/h", "SD of the log 0.3"), ("Vc", "20 L", "fixed"))
+
+
+def test_report_text__hostile_sections(tmp_path: Path) -> None:
+    evil = "</style><script>alert(1)</script>{{ 7 * 7 }}"
+    sheet = Sheet(evil, (evil, evil), ((evil, evil),), frozenset({0}), evil)
+    text = report_text(
+        title=evil,
+        sections=[Section(evil, (evil,), (sheet, Sheet(evil, (), ((evil, evil),))), {evil: evil})],
+        about=[evil],
+        summary=[(evil, evil)],
+    )
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    page = Page(tmp_path / "page.html")
+    assert page.open == []
+    assert "<script" not in text
+    assert page.text.count("{{ 7 * 7 }}") == 17
