@@ -14,7 +14,7 @@ from tdmx_dask.analysis.growing import Growing, so_far
 from tdmx_dask.analysis.summarise import Kind
 from tdmx_dask.analysis.tally import Tally
 from tdmx_dask.api.question import Question
-from tdmx_dask.clusters.topics import CURVE
+from tdmx_dask.clusters.page_names import CURVE
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -1,0 +1,190 @@
+"""Fits and their chains, from the events of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tdmx_dask.clusters.cancellation import PREFIX
+from tdmx_dask.errors import InputError
+from tdmx_dask.kernels.running import combined, unpacked
+
+__all__ = ["FIT", "PHASES", "Chain", "Figures", "Fit", "hear_fit"]
+
+FIT = f"{PREFIX}:"
+"""With which the topics of fits begin."""
+
+PHASES = ("starting", "retrying", "warmup", "sampling", "done", "failed")
+
+CHAINS, BATCHES, NAME = 1_000, 1_000, 120
+
+SILENT = 15.0
+"""s after which a fit of which no task is known counts as ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """R-hat and ESS so far.
+
+    Parameters
+    ----------
+    rhat : the largest of the parameters; None where nothing is known yet
+    ess : the smallest
+    bounded : whether it is but an upper bound
+    """
+
+    rhat: float | None = None
+    ess: float | None = None
+    bounded: bool = False
+
+
+@dataclass(slots=True)
+class Chain:
+    """What a chain said last: fields of `fitting.task.ChainEvent`."""
+
+    round: int = 0
+    attempt: int = 0
+    phase: str = "starting"
+    iteration: int = 0
+    total: int = 0
+    divergences: int = 0
+    step_size: float | None = None
+    seconds: float = 0.0
+    text: str = ""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the pace so far."""
+        if self.phase == "done":
+            return 0.0
+        if self.phase not in ("warmup", "sampling") or self.iteration <= 0 or self.seconds <= 0:
+            return None
+        return self.seconds * max(0, self.total - self.iteration) / self.iteration
+
+
+@dataclass(slots=True)
+class Fit:
+    """A fit.
+
+    Attributes
+    ----------
+    name : of the fit
+    began, heard, ended : s since 1970; not ended while any of its batches runs
+    batches : ticket -> key of its task
+    chains : by number
+    waits : whether its tasks have lost their worker
+    """
+
+    name: str
+    began: float
+    heard: float
+    ended: float | None = None
+    batches: dict[str, str] = field(default_factory=dict)
+    chains: dict[int, Chain] = field(default_factory=dict)
+    waits: bool = False
+    _summaries: dict[tuple[int, int], str] = field(default_factory=dict)
+    _figures: Figures = field(default_factory=Figures)
+    _stale: bool = False
+
+    @property
+    def phase(self) -> str:
+        """Of its slowest chain."""
+        return min((chain.phase for chain in self.chains.values()), key=PHASES.index, default="starting")
+
+    def figures(self) -> Figures:
+        """R-hat and ESS so far, worked out when asked for."""
+        if self._stale:
+            self._stale = False
+            self._figures = _figures(self._summaries)
+        return self._figures
+
+    def take(self, event: list[Any]) -> None:
+        """Take an event of one of its chains."""
+        _, number, round_, attempt, phase, iteration, total, divergences, step_size, seconds, text, *more = (
+            event
+        )
+        number, round_, phase = int(number), int(round_), str(phase)
+        if phase not in PHASES or (number not in self.chains and len(self.chains) >= CHAINS):
+            return
+        self.chains[number] = Chain(
+            round_, int(attempt), phase, int(iteration), int(total), int(divergences),
+            None if step_size is None else float(step_size), float(seconds), str(text)[:300],
+        )  # fmt: skip
+        if more and isinstance(more[0], str) and 0 < len(more[0]) < 100_000:
+            self._summaries[number, round_] = more[0]
+            self._stale = True
+            if len(self._summaries) > 2 * CHAINS:
+                del self._summaries[next(iter(self._summaries))]
+
+    def look(self, states: Callable[[str], str | None], now: float) -> None:
+        """Compare with the tasks that there are: a worker that died could not say so.
+
+        Parameters
+        ----------
+        states : key of a task -> its state; None where there is none
+        now : s since 1970
+        """
+        found = {ticket: states(key) for ticket, key in self.batches.items()}
+        for ticket in [ticket for ticket, state in found.items() if state is None]:
+            del self.batches[ticket]
+        self.waits = bool(self.batches) and all(state != "processing" for state in found.values() if state)
+        if not self.batches and self.ended is None and (found or now - self.heard > SILENT):
+            self.end(now)
+
+    def end(self, now: float) -> None:
+        """None of its batches runs any more; of its draws only the figures stay."""
+        self.batches.clear()
+        self.ended = now if self.ended is None else self.ended
+
+
+def hear_fit(fits: dict[tuple[str, str], Fit], topic: str, said: Mapping[str, Any], now: float) -> None:
+    """Take what a worker said of a batch of chains: that it begins or ends, or events of its chains."""
+    topic, ticket = topic[:80], str(said["ticket"])[:40]
+    if "running" in said:
+        if said["running"]:
+            name = str(said["name"])[:NAME]
+            fit = fits.setdefault((topic, name), Fit(name, now, now))
+            fit.ended, fit.heard = None, now
+            if len(fit.batches) < BATCHES:
+                fit.batches[ticket] = str(said["key"])[:400]
+        else:
+            fit = _of_ticket(fits, topic, ticket)
+            fit.batches.pop(ticket, None)
+            if not fit.batches:
+                fit.end(now)
+        return
+    for event in said["events"]:
+        name = str(event[0])[:NAME]
+        found = fits.get((topic, name))
+        if found is None:  # the page came later than the fit
+            found = fits[topic, name] = Fit(name, now, now)
+        found.heard = now
+        found.take(event)
+
+
+def _of_ticket(fits: dict[tuple[str, str], Fit], topic: str, ticket: str) -> Fit:
+    return next(fit for (place, _), fit in fits.items() if place == topic and ticket in fit.batches)
+
+
+def _figures(summaries: Mapping[tuple[int, int], str]) -> Figures:
+    """The figures of the latest round; ESS of earlier rounds is added, for their draws are the fit's, too."""
+    rounds: dict[int, list[Any]] = {}
+    for (_, round_), text in summaries.items():
+        try:
+            rounds.setdefault(round_, []).append(unpacked(text))
+        except InputError:
+            continue
+    ess, rhat, bounded = 0.0, None, False
+    for _, chains in sorted(rounds.items()):
+        try:
+            found = combined(chains)
+        except InputError:
+            continue
+        if np.isfinite(found.ess).any():
+            worst = int(np.nanargmin(found.ess))
+            ess += float(found.ess[worst])
+            rhat, bounded = float(np.nanmax(found.rhat)), bool(found.bounded[worst])
+    return Figures(rhat, ess if ess else None, bounded)
