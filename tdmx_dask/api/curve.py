@@ -60,6 +60,7 @@ class Curve:
             "client": client.id,
             "name": uuid.uuid4().hex,
             "mic": [plan.mic[i] for i in at],
+            "title": plan.targets[0].label if len(plan.targets) == 1 else "",
             "labels": [_label(question, *cell) for cell in self._cells],
             "more": len(cells) - len(self._cells),
             "total": plan.n_profiles,
@@ -112,7 +113,9 @@ def _plain(values: Sequence[float]) -> list[float | None]:
 def _label(question: Question, pair: int, target: int) -> str:
     plan = question.plan
     scenario, regimen = plan.pairs[pair]
-    parts = [plan.scenarios[scenario].name, plan.regimens[regimen].label]
-    if len(plan.targets) > 1 or len(plan.pairs) == 1:
+    parts = [plan.regimens[regimen].label]
+    if len(plan.scenarios) > 1:
+        parts.insert(0, plan.scenarios[scenario].name)
+    if len(plan.targets) > 1:
         parts.append(plan.targets[target].label)
     return ", ".join(part for part in parts if part)[:120]

@@ -70,12 +70,12 @@ class Board:
         for fit in self.fits.values():
             fit.end(self.clock())
 
-    def look(self, states: Callable[[str], str | None]) -> None:
-        """Compare what runs with the tasks that there are: key -> state, None where there is none."""
+    def look(self, places: Callable[[str], str | None]) -> None:
+        """Compare what runs with the tasks that there are, as `Fit.look`."""
         now = self.clock()
         for fit in self.fits.values():
             if fit.ended is None:
-                fit.look(states, now)
+                fit.look(places, now)
         self._bound_fits()
 
     def _hear_curve(self, said: Mapping[str, Any]) -> None:

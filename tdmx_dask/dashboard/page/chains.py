@@ -12,7 +12,7 @@ from tdmx_dask.clusters.cancellation import PREFIX
 from tdmx_dask.errors import InputError
 from tdmx_dask.kernels.running import combined, unpacked
 
-__all__ = ["FIT", "PHASES", "Chain", "Figures", "Fit", "hear_fit"]
+__all__ = ["FIT", "PHASES", "Batch", "Chain", "Figures", "Fit", "hear_fit"]
 
 FIT = f"{PREFIX}:"
 """With which the topics of fits begin."""
@@ -42,8 +42,24 @@ class Figures:
 
 
 @dataclass(slots=True)
+class Batch:
+    """A task that runs some chains of a fit.
+
+    Attributes
+    ----------
+    key : of the task
+    where : address of the worker where it was seen to run
+    lost : whether it has left that worker, and has not said since that it runs again
+    """
+
+    key: str
+    where: str = ""
+    lost: bool = False
+
+
+@dataclass(slots=True)
 class Chain:
-    """What a chain said last: fields of `fitting.task.ChainEvent`."""
+    """What a chain said last: fields of `fitting.task.ChainEvent`; and the ticket of the batch in which it runs."""
 
     round: int = 0
     attempt: int = 0
@@ -54,6 +70,7 @@ class Chain:
     step_size: float | None = None
     seconds: float = 0.0
     text: str = ""
+    ticket: str = ""
 
     @property
     def seconds_left(self) -> float | None:
@@ -73,18 +90,16 @@ class Fit:
     ----------
     name : of the fit
     began, heard, ended : s since 1970; not ended while any of its batches runs
-    batches : ticket -> key of its task
+    batches : by ticket
     chains : by number
-    waits : whether its tasks have lost their worker
     """
 
     name: str
     began: float
     heard: float
     ended: float | None = None
-    batches: dict[str, str] = field(default_factory=dict)
+    batches: dict[str, Batch] = field(default_factory=dict)
     chains: dict[int, Chain] = field(default_factory=dict)
-    waits: bool = False
     _summaries: dict[tuple[int, int], str] = field(default_factory=dict)
     _figures: Figures = field(default_factory=Figures)
     _stale: bool = False
@@ -101,8 +116,13 @@ class Fit:
             self._figures = _figures(self._summaries)
         return self._figures
 
-    def take(self, event: list[Any]) -> None:
-        """Take an event of one of its chains."""
+    def waits(self, number: int) -> bool:
+        """Whether a chain has lost its worker, and not begun on another."""
+        batch = self.batches.get(self.chains[number].ticket)
+        return batch is not None and batch.lost
+
+    def take(self, event: list[Any], ticket: str = "") -> None:
+        """Take an event of one of its chains, as it came with a ticket."""
         _, number, round_, attempt, phase, iteration, total, divergences, step_size, seconds, text, *more = (
             event
         )
@@ -111,7 +131,7 @@ class Fit:
             return
         self.chains[number] = Chain(
             round_, int(attempt), phase, int(iteration), int(total), int(divergences),
-            None if step_size is None else float(step_size), float(seconds), str(text)[:300],
+            None if step_size is None else float(step_size), float(seconds), str(text)[:300], ticket,
         )  # fmt: skip
         if more and isinstance(more[0], str) and 0 < len(more[0]) < 100_000:
             self._summaries[number, round_] = more[0]
@@ -119,18 +139,22 @@ class Fit:
             if len(self._summaries) > 2 * CHAINS:
                 del self._summaries[next(iter(self._summaries))]
 
-    def look(self, states: Callable[[str], str | None], now: float) -> None:
+    def look(self, places: Callable[[str], str | None], now: float) -> None:
         """Compare with the tasks that there are: a worker that died could not say so.
 
         Parameters
         ----------
-        states : key of a task -> its state; None where there is none
+        places : key of a task -> the worker that has it, empty where none has; None where there is no such task
         now : s since 1970
         """
-        found = {ticket: states(key) for ticket, key in self.batches.items()}
-        for ticket in [ticket for ticket, state in found.items() if state is None]:
-            del self.batches[ticket]
-        self.waits = bool(self.batches) and all(state != "processing" for state in found.values() if state)
+        found = {ticket: places(batch.key) for ticket, batch in self.batches.items()}
+        for ticket, place in found.items():
+            batch = self.batches[ticket]
+            if place is None:
+                del self.batches[ticket]
+            else:
+                batch.lost = batch.lost or not place or bool(batch.where and batch.where != place)
+                batch.where = place
         if not self.batches and self.ended is None and (found or now - self.heard > SILENT):
             self.end(now)
 
@@ -149,12 +173,12 @@ def hear_fit(fits: dict[tuple[str, str], Fit], topic: str, said: Mapping[str, An
             fit = fits.setdefault((topic, name), Fit(name, now, now))
             fit.ended, fit.heard = None, now
             if len(fit.batches) < BATCHES:
-                fit.batches[ticket] = str(said["key"])[:400]
+                fit.batches[ticket] = Batch(str(said["key"])[:400])
         else:
-            fit = _of_ticket(fits, topic, ticket)
-            fit.batches.pop(ticket, None)
-            if not fit.batches:
-                fit.end(now)
+            for fit in [fit for (place, _), fit in fits.items() if place == topic and ticket in fit.batches]:
+                del fit.batches[ticket]
+                if not fit.batches:
+                    fit.end(now)
         return
     for event in said["events"]:
         name = str(event[0])[:NAME]
@@ -162,11 +186,7 @@ def hear_fit(fits: dict[tuple[str, str], Fit], topic: str, said: Mapping[str, An
         if found is None:  # the page came later than the fit
             found = fits[topic, name] = Fit(name, now, now)
         found.heard = now
-        found.take(event)
-
-
-def _of_ticket(fits: dict[tuple[str, str], Fit], topic: str, ticket: str) -> Fit:
-    return next(fit for (place, _), fit in fits.items() if place == topic and ticket in fit.batches)
+        found.take(event, ticket)
 
 
 def _figures(summaries: Mapping[tuple[int, int], str]) -> Figures:

@@ -74,7 +74,10 @@ def head_html(curve: Curve | None, others: int) -> str:
     state = '<b class="good">complete</b>' if curve.over else "<b>grows</b>"
     rest = f" {others:,} more run." if others else ""
     done = share(curve.done, curve.total)
-    return f'<p class="curve">{state}: {far}; {said}.{rest}</p>{bar(done, "good" if curve.over else "")}'
+    title = f"<h3>{text(curve.title, 120)}</h3>" if curve.title else ""
+    return (
+        f'{title}<p class="curve">{state}: {far}; {said}.{rest}</p>{bar(done, "good" if curve.over else "")}'
+    )
 
 
 def legend_html(curve: Curve | None) -> str:
@@ -82,10 +85,20 @@ def legend_html(curve: Curve | None) -> str:
     if curve is None:
         return ""
     parts = [
-        f'<span class="key"><i style="background:{COLOURS[slot % len(COLOURS)]}"></i>{text(line.label, 120)}</span>'
+        f'<span class="key"><i style="background:{_swatch(slot)}"></i>{text(line.label, 120)}</span>'
         for slot, line in enumerate(curve.lines)
     ]
     return "".join(parts) + more(curve.more, "curves")
+
+
+def _swatch(slot: int) -> str:
+    """As the line is drawn: in one piece, or in dashes once all colours are used."""
+    colour = COLOURS[slot % len(COLOURS)]
+    return (
+        colour
+        if slot < len(COLOURS)
+        else f"repeating-linear-gradient(90deg,{colour} 0 6px,transparent 6px 9px)"
+    )
 
 
 _KEYS = """
@@ -104,15 +117,17 @@ class CurvePane:
     """
 
     def __init__(self) -> None:
-        self._head = Div(text="", stylesheets=[TEXT, _KEYS], sizing_mode="stretch_width", disable_math=True)
-        self._legend = Div(text="", stylesheets=[TEXT, _KEYS], sizing_mode="stretch_width", disable_math=True)
+        self._head, self._legend = (
+            Div(text="", stylesheets=[TEXT, _KEYS], sizing_mode="stretch_width", disable_math=True, margin=0)
+            for _ in range(2)
+        )
         self._lines, self._bands, self._points = (
             ColumnDataSource(dict(each)) for each in (_LINES, _BANDS, _POINTS)
         )
         self._plot = _plot(self._lines, self._bands, self._points)
         self._shown: Curve | None = None
         self._mic: tuple[float, ...] = ()
-        self.root = column(self._head, self._plot, self._legend, sizing_mode="stretch_width")
+        self.root = column(self._head, self._plot, self._legend, sizing_mode="stretch_width", spacing=6)
 
     def update(self, scene: Any) -> None:
         """Show what there is, if it is something new."""
@@ -123,7 +138,7 @@ class CurvePane:
         if curve is self._shown:
             return
         self._shown = curve
-        self._plot.visible = curve is not None
+        self._plot.visible = self._legend.visible = curve is not None
         self._legend.text = legend_html(curve)
         if curve is None:
             return

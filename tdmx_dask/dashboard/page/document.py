@@ -31,7 +31,7 @@ class _Pane(Protocol):
 class _TextPane:
     def __init__(self, section: str) -> None:
         self._section = section
-        self.root = Div(text="", stylesheets=[TEXT], sizing_mode="stretch_width", disable_math=True)
+        self.root = Div(text="", stylesheets=[TEXT], sizing_mode="stretch_width", disable_math=True, margin=0)
 
     def update(self, scene: Scene) -> None:
         made = scene.html(self._section)
@@ -94,7 +94,7 @@ _STYLE = """
 html { background: var(--tdmx-ground); height: auto; }
 body { color: var(--tdmx-ink); font: 14px/1.45 "Helvetica Neue", Helvetica, Arial, sans-serif; height: auto; }
 .content { height: auto; }
-.tdmx { max-width: 1240px; margin: 14px auto 0; display: grid; gap: 14px; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); }
+.tdmx { max-width: 1240px; margin: 14px auto 0; display: grid; gap: 14px; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); }
 .tdmx section { background: var(--tdmx-paper); border: 1px solid var(--tdmx-rule); border-radius: 6px; padding: 12px 16px; min-width: 0; }
 .tdmx .all { grid-column: 1 / -1; }
 .tdmx h2 { font-size: 15px; font-weight: 600; margin: 0 0 8px; }

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from tdmx_dask.dashboard.page.chains import Chain, Fit
 from tdmx_dask.dashboard.page.words import NONE, amount, bar, more, seconds, share, table, text
 
-__all__ = ["ROWS", "fits_html"]
+__all__ = ["FITS", "ROWS", "fits_html"]
 
-ROWS = 60
-"""Lines of fits and chains that are shown at most."""
+ROWS, FITS = 56, 24
+"""Lines of fits and chains that are shown at most, and of these lines of fits."""
 
 EMPTY = "No fit runs on this cluster. <code>tdmx.fit_async(…, on=cluster)</code> starts one."
 
@@ -24,7 +24,7 @@ _HEADS = (
 )  # fmt: skip
 
 
-def fits_html(fits: Iterable[Fit], now: float) -> str:
+def fits_html(fits: Collection[Fit], now: float) -> str:
     """HTML of fits, those that run first, then the latest that ended.
 
     Parameters
@@ -36,18 +36,18 @@ def fits_html(fits: Iterable[Fit], now: float) -> str:
     ended = sorted((fit for fit in fits if fit.ended is not None), key=lambda fit: -(fit.ended or 0.0))
     if not running and not ended:
         return f'<p class="soft">{EMPTY}</p>'
+    shown = [*running, *ended][:FITS]
+    room = ROWS - len(shown)
     rows: list[str] = []
-    left_out = chains_left_out = 0
-    for fit in [*running, *ended]:
-        if len(rows) >= ROWS:
-            left_out += 1
-            chains_left_out += len(fit.chains)
-            continue
+    for fit in shown:
         rows.append(_fit(fit, now))
-        numbers = sorted(fit.chains) if fit.ended is None else []
-        shown = numbers[: max(0, ROWS - len(rows))]
-        rows += [_chain(number, fit.chains[number], waits=fit.waits) for number in shown]
-        chains_left_out += len(numbers) - len(shown)
+        if fit.ended is None:
+            numbers = sorted(fit.chains)[:room]
+            room -= len(numbers)
+            rows += [_chain(number, fit.chains[number], waits=fit.waits(number)) for number in numbers]
+    left_out = len(running) + len(ended) - len(shown)
+    n_chains = sum(len(fit.chains) for fit in running)
+    chains_left_out = n_chains - (ROWS - len(shown) - room)
     what = "fits" + (f", {chains_left_out:,} chains" if chains_left_out else "")
     rest = more(left_out, what) if left_out else more(chains_left_out, "chains")
     return table(_HEADS, rows, "fits") + rest + _NOTE
@@ -72,7 +72,7 @@ def _fit(fit: Fit, now: float) -> str:
     ess = NONE if figures.ess is None else ("&lt;" if figures.bounded else "") + f"{figures.ess:,.0f}"
     cells = (
         ("name", f"<b>{text(fit.name, 60)}</b>"),
-        ("k", _phase(phase, waits=fit.waits)),
+        ("k", _phase(phase, waits=bool(fit.chains) and all(map(fit.waits, fit.chains)))),
         ("", bar(share(done, total), "good" if phase == "done" else "")),
         ("n", f"{done:,} / {total:,}"),
         ("n", _divergences(divergences)),

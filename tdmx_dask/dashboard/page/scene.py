@@ -64,12 +64,13 @@ class Scene:
         return (running or curves or [None])[-1], max(0, len(running) - 1)  # type: ignore[list-item]
 
     def _fits(self) -> str:
-        self.board.look(self._state)
+        self.board.look(self._place)
         return fits_html(self.board.fits.values(), self.board.clock())
 
-    def _state(self, key: str) -> str | None:
+    def _place(self, key: str) -> str | None:
         task = self._scheduler.tasks.get(key)
-        return None if task is None else str(task.state)
+        worker = None if task is None else task.processing_on
+        return None if task is None else "" if worker is None else str(worker.address)
 
     def _stuck(self) -> str:
         self._look()

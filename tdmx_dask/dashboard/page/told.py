@@ -37,6 +37,7 @@ class Curve:
     Parameters
     ----------
     began : s since 1970
+    title : what its lines have in common
     mic : mg/L, > 0, ascending
     lines : the first of its curves
     more : curves that are not among them
@@ -46,6 +47,7 @@ class Curve:
     """
 
     began: float
+    title: str
     mic: tuple[float, ...]
     lines: tuple[Line, ...]
     more: int
@@ -117,8 +119,9 @@ def curve_from(said: Mapping[str, Any], began: float) -> Curve:
         Line(str(label)[:120], *(_fractions(part, len(mic)) for part in parts))
         for label, parts in zip(said["labels"][:LINES], said["curves"][:LINES], strict=True)
     )
+    title = str(said["title"])[:160]
     return Curve(
-        began, mic, lines, max(0, int(said["more"])), int(said["done"]), int(said["total"]), str(said["kind"])[:20],
+        began, title, mic, lines, max(0, int(said["more"])), int(said["done"]), int(said["total"]), str(said["kind"])[:20],
         float(said["level"]), bool(said["over"]),
     )  # fmt: skip
 
