@@ -18,7 +18,6 @@ from tdmx_dask.clusters.page_names import CURVE
 
 if TYPE_CHECKING:
     import xarray as xr
-    from distributed import Client
 
 __all__ = ["Curve"]
 
@@ -43,12 +42,12 @@ class Curve:
 
     Parameters
     ----------
-    client : of the cluster
+    client : distributed.Client of the cluster
     question : what is computed
     interval, level : as of `pta`
     """
 
-    def __init__(self, client: Client, question: Question, interval: Kind, level: float) -> None:
+    def __init__(self, client: Any, question: Question, interval: Kind, level: float) -> None:
         plan = question.plan
         self._client, self._dependent = client, question.inputs.dependent
         self._interval, self._level = interval, level

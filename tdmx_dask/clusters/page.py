@@ -36,7 +36,9 @@ class Page(SchedulerPlugin):
         self.begin(scheduler)
 
     def begin(self, scheduler: Any) -> None:
-        """The same, from a preload."""
+        """The same, from a preload; again does nothing, for a scheduler that starts also starts the plugins which it has by then."""
+        if self.board is not None:
+            return
         try:
             self.board = importlib.import_module(_PAGES).serve(scheduler)
         except ImportError as error:

@@ -10,16 +10,13 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tdmx_dask.clusters.page_names import QUEUE
 from tdmx_dask.errors import StoreError
 from tdmx_dask.jobs.ledger import Ledger
 from tdmx_dask.jobs.records import Job
 from tdmx_dask.jobs.state import State
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 __all__ = ["SHOWN", "QueueTeller", "told"]
 
@@ -44,10 +41,10 @@ class QueueTeller:
     Parameters
     ----------
     ledger : of the queue
-    client : of the cluster on which its jobs run, or None
+    client : distributed.Client of the cluster on which its jobs run, or None
     """
 
-    def __init__(self, ledger: Ledger, client: Client | None) -> None:
+    def __init__(self, ledger: Ledger, client: Any) -> None:
         self._ledger, self._client = ledger, client
         self._over = threading.Event()
         self._said: Mapping[str, Any] = {}

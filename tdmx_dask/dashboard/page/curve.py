@@ -6,7 +6,9 @@ import math
 from typing import Any
 
 from bokeh.layouts import column
-from bokeh.models import ColumnDataSource, Div, FixedTicker, HoverTool, Span
+from bokeh.models import ColumnDataSource, FixedTicker, HoverTool
+from bokeh.models.annotations import Span
+from bokeh.models.widgets import Div
 from bokeh.plotting import figure
 
 from tdmx_dask.dashboard.page.told import Curve
@@ -34,7 +36,9 @@ _POINTS: dict[str, list[Any]] = {
 def columns(curve: Curve) -> tuple[dict[str, list[Any]], dict[str, list[Any]], dict[str, list[Any]]]:
     """Data of the lines, the bands and the points."""
     x = [mic_position(mic) for mic in curve.mic]
-    lines, bands, points = ({name: [] for name in each} for each in (_LINES, _BANDS, _POINTS))
+    lines: dict[str, list[Any]] = {name: [] for name in _LINES}
+    bands: dict[str, list[Any]] = {name: [] for name in _BANDS}
+    points: dict[str, list[Any]] = {name: [] for name in _POINTS}
     for slot, line in enumerate(curve.lines):
         colour, dash = COLOURS[slot % len(COLOURS)], DASHES[slot // len(COLOURS) % len(DASHES)]
         _add(lines, x=x, y=list(line.pta), colour=colour, dash=dash)
@@ -146,7 +150,7 @@ class CurvePane:
             self._mic = curve.mic
             self._scale(curve)
         for source, data in zip((self._lines, self._bands, self._points), columns(curve), strict=True):
-            source.data = data
+            source.data = data  # type: ignore[assignment]
 
     def _scale(self, curve: Curve) -> None:
         """Ticks at the powers of two, all or every second, fourth, … one."""
@@ -161,9 +165,15 @@ class CurvePane:
 
 
 def _plot(lines: ColumnDataSource, bands: ColumnDataSource, points: ColumnDataSource) -> Any:
+    given: dict[str, Any] = {
+        "x_range": (-6.3, 7.3),
+        "y_range": (-0.02, 1.04),
+        "tools": "xpan,xwheel_zoom,reset,save",
+    }
+    given |= {"x_axis_label": "MIC (mg/L)", "y_axis_label": "probability of target attainment"}
     plot = figure(
-        height=300, sizing_mode="stretch_width", x_range=(-6.3, 7.3), y_range=(-0.02, 1.04), tools="xpan,xwheel_zoom,reset,save",
-        x_axis_label="MIC (mg/L)", y_axis_label="probability of target attainment", visible=False, toolbar_location="right",
+        height=300, sizing_mode="stretch_width",
+        visible=False, toolbar_location="right", **given,
     )  # fmt: skip
     figure_style(plot)
     ticks = [0, 0.25, 0.5, 0.75, 1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Protocol
 
-from bokeh.models import Div
+from bokeh.models.widgets import Div
 
 from tdmx_dask.dashboard.page.curve import CurvePane
 from tdmx_dask.dashboard.page.scene import Scene

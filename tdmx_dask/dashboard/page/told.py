@@ -144,10 +144,14 @@ def _row(said: Mapping[str, Any]) -> Row:
     state = str(said["state"])
     if state not in STATES:
         raise ValueError(state)
-    times = {name: _number(said[name]) for name in ("submitted", "started", "wait", "run")}
-    texts = {name: str(said[name])[:160] for name in ("kind", "title", "error")}
-    whole = {name: int(said[name]) for name in ("id", "priority", "attempts", "done", "total")}
-    return Row(state=state, **times, **texts, **whole)
+    submitted, started, wait, run = (_number(said[name]) for name in ("submitted", "started", "wait", "run"))
+    kind, title, error = (str(said[name])[:160] for name in ("kind", "title", "error"))
+    number, priority, attempts, done, total = (
+        int(said[name]) for name in ("id", "priority", "attempts", "done", "total")
+    )
+    return Row(
+        number, kind, title, priority, state, submitted, started, wait, run, attempts, done, total, error
+    )
 
 
 def _number(value: Any) -> float | None:
