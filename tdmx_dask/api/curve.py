@@ -28,7 +28,7 @@ MICS = 60
 """MICs of a curve at most, evenly chosen."""
 
 FIRST = 0.3
-"""s from the beginning to the first words: a short run says but its end."""
+"""s from the beginning to the first curve: a short run shows but its end."""
 
 PERIOD = 0.8
 """s between two."""
@@ -65,18 +65,19 @@ class Curve:
             "total": plan.n_profiles,
             "level": level,
         }
+        unknown = np.full((len(plan.pairs), len(plan.targets), len(plan.mic)), np.nan)
+        self._send(Growing(unknown, unknown, unknown, 0, "none"), over=False)
         self._next = time.monotonic() + FIRST
 
     def say(self, tally: Tally) -> None:
         """Tell how far it is, if it is time."""
-        began = time.monotonic()
-        if began < self._next:
+        if time.monotonic() < self._next:
             return
+        began = time.thread_time()
         found = so_far(tally, self._interval, self._level, self._dependent)
         if found is not None:
             self._send(found, over=False)
-        now = time.monotonic()
-        self._next = now + max(PERIOD, (now - began) / SHARE)
+        self._next = time.monotonic() + max(PERIOD, (time.thread_time() - began) / SHARE)
 
     def end(self, result: xr.Dataset) -> None:
         """Tell the result."""

@@ -54,12 +54,11 @@ class SoFar:
 
     def take(self) -> str:
         """A summary of all draws, as `kernels.running.packed` writes it; empty where there is none, nothing new, or no time for it."""
-        began = time.perf_counter()
-        if not self._new or self._n < _FEWEST or began < self._next:
+        if not self._new or self._n < _FEWEST or time.perf_counter() < self._next:
             return ""
+        began = time.thread_time()
         self._parts = [np.concatenate(self._parts)]
         text = packed(summary(self._parts[0]))
         self._new = False
-        now = time.perf_counter()
-        self._next = now + (now - began) / _SHARE
+        self._next = time.perf_counter() + (time.thread_time() - began) / _SHARE
         return text

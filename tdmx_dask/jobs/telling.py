@@ -65,12 +65,14 @@ class QueueTeller:
     def _run(self) -> None:
         pause = 0.0
         while not self._over.wait(pause):
-            began = time.monotonic()
+            began = (
+                time.thread_time()
+            )  # of this thread: where the machine is busy, others' time is not counted
             with suppress(
                 StoreError
             ):  # the disk is away for a moment, or it is closed: the queue itself says so
-                self._look(began)
-            pause = max(PERIOD, (time.monotonic() - began) / SHARE)
+                self._look(time.monotonic())
+            pause = max(PERIOD, (time.thread_time() - began) / SHARE)
 
     def _look(self, now: float) -> None:
         again = now - self._when >= AGAIN

@@ -43,9 +43,9 @@ def test_events__each_segment_is_summarised(monkeypatch):
 def test_so_far__spends_a_small_share_of_the_time():
     watched, draws = SoFar(), np.random.default_rng(1).normal(size=(4000, 8))
     watched.add(draws)
-    began = time.perf_counter()
+    began = time.thread_time()
     assert watched.take() != ""
-    seconds = time.perf_counter() - began
+    seconds = time.thread_time() - began
     watched.add(draws)
     assert watched.take() == ""
     time.sleep(110 * seconds)

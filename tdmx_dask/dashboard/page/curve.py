@@ -52,6 +52,8 @@ def columns(curve: Curve) -> tuple[dict[str, list[Any]], dict[str, list[Any]], d
             edge = [line.upper[at] for at in known] + [line.lower[at] for at in reversed(known)]
             _add(bands, x=there + there[::-1], y=edge, colour=colour)
         for at, pta in enumerate(line.pta):
+            if not math.isfinite(pta):
+                continue
             low, high = line.lower[at], line.upper[at]
             between = f"{100 * low:.1f} – {100 * high:.1f} %" if math.isfinite(low) else "–"
             label = mic_label(curve.mic[at])

@@ -106,7 +106,7 @@ body { color: var(--tdmx-ink); font: 14px/1.45 "Helvetica Neue", Helvetica, Aria
   .navbar ul, .dropdown-content { background-color: #24272c; }
   .navbar li a { color: var(--tdmx-ink); }
   .navbar li:hover, .navbar li.active { background-color: #6b4a2a; }
-  #dask-logo img, #navbar-toggle-icon img { filter: invert(1) hue-rotate(180deg); }
+  #navbar-toggle-icon img { filter: invert(1); }
 }
 """
 

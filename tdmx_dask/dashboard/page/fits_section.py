@@ -97,7 +97,7 @@ def _chain(number: int, chain: Chain, *, waits: bool) -> str:
         ("n", ""),
         ("n wide", amount(chain.step_size)),
         ("n wide", seconds(chain.seconds)),
-        ("n", seconds(chain.seconds_left)),
+        ("n", "" if chain.phase == "done" else seconds(chain.seconds_left)),
     )
     return _row(cells, "chain")
 

@@ -78,14 +78,13 @@ class Scene:
 
     def _look(self) -> Snapshot:
         """Workers and tasks, now or a moment ago."""
-        began = time.monotonic()
-        if began >= self._next:
+        if time.monotonic() >= self._next:
+            began = time.thread_time()
             self._seen = snapshot_of(self._scheduler)
             said = self._scheduler.get_metadata([KEY], default=None)
             shape = Shape(**said) if said else None
             self._report = explain(self._seen, None, shape)
-            now = time.monotonic()
-            self._next = now + max(LOOK, (now - began) / SHARE)
+            self._next = time.monotonic() + max(LOOK, (time.thread_time() - began) / SHARE)
         return self._seen
 
     def _measured(self) -> Mapping[str, int]:
