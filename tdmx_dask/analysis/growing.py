@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -36,7 +37,8 @@ class Growing(NamedTuple):
 def so_far(tally: Tally, interval: Kind, level: float, dependent: bool) -> Growing | None:
     """Summarise the counts so far.
 
-    Of counts that are kept by draw, those draws enter whose subjects are all counted; where there is none, all counts, without an interval.
+    Of counts that are kept by draw, those draws enter of which equally many subjects are counted, as many profiles as that can be; where no
+    draw has two subjects yet, and will have more, all counts enter, without an interval.
 
     Parameters
     ----------
@@ -51,19 +53,27 @@ def so_far(tally: Tally, interval: Kind, level: float, dependent: bool) -> Growi
     if not n:
         return None
     plan, counts = tally.plan, tally.n_attained
-    if tally.done.all():
-        part, n_draws, n_chains = counts, plan.n_draws, plan.n_chains
-    elif not plan.per_draw:
-        part, n_draws, n_chains = counts, n, 1
-    else:
-        whole = _subjects(tally) == plan.n_subjects
-        part, n_draws, n_chains = counts[:, :, :, whole][:, :, :, None], int(whole.sum()), 1
-    if not n_draws:
+    part, size = counts, (plan.n_chains, plan.n_draws, plan.n_subjects)
+    if not tally.done.all() and plan.per_draw:
+        subjects = _subjects(tally)
+        alike = _most_alike(subjects, least=min(2, plan.n_subjects))
+        part = counts[:, :, :, subjects == alike][:, :, :, None]
+        size = (1, part.shape[4], alike)
+    elif not tally.done.all():
+        size = (1, n, 1)
+    if not size[2]:
         pta = counts.sum(axis=(3, 4), dtype=np.int64) / n
         unknown = np.full(pta.shape, np.nan)
         return Growing(pta, unknown, unknown, n, "none")
-    found = summarise(replace(plan, n_chains=n_chains, n_draws=n_draws), part, interval, level, dependent)
-    return Growing(found.pta, found.lower, found.upper, n_draws * n_chains * plan.n_subjects, found.kind)
+    smaller = replace(plan, n_chains=size[0], n_draws=size[1], n_subjects=size[2])
+    found = summarise(smaller, part, interval, level, dependent)
+    return Growing(found.pta, found.lower, found.upper, math.prod(size), found.kind)
+
+
+def _most_alike(subjects: NDArray[np.int64], *, least: int) -> int:
+    """The number of subjects, at least some, that most profiles belong to draws of; 0 where no draw has as many."""
+    numbers, draws = np.unique(subjects[subjects >= least], return_counts=True)
+    return int(numbers[np.argmax(numbers * draws)]) if len(numbers) else 0
 
 
 def _subjects(tally: Tally) -> NDArray[np.int64]:

@@ -58,6 +58,8 @@ td { border-bottom: 1px solid var(--tdmx-rule); overflow-wrap: anywhere; }
 tr:last-child td { border-bottom: none; }
 .n { text-align: right; white-space: nowrap; }
 .k { white-space: nowrap; }
+.title { min-width: 15em; }
+.how { max-width: 24em; }
 .soft { color: var(--tdmx-soft); }
 .good { color: var(--tdmx-good); }
 .warn { color: var(--tdmx-warn); }

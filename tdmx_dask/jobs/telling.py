@@ -68,9 +68,7 @@ class QueueTeller:
             began = (
                 time.thread_time()
             )  # of this thread: where the machine is busy, others' time is not counted
-            with suppress(
-                StoreError
-            ):  # the disk is away for a moment, or it is closed: the queue itself says so
+            with suppress(StoreError):  # the disk is away for a moment: the queue itself says so
                 self._look(time.monotonic())
             pause = max(PERIOD, (time.thread_time() - began) / SHARE)
 

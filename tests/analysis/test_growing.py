@@ -64,16 +64,30 @@ def test_so_far__some_blocks_are_near_it_with_a_wider_interval(subjects: int) ->
     assert ((part.upper - part.lower)[steep] > (whole.upper - whole.lower)[steep]).all()
 
 
-def test_so_far__draws_with_some_subjects_have_no_interval_yet() -> None:
+def test_so_far__draws_with_some_of_their_subjects() -> None:
     asked = question(20)
     assert so_far(counted(asked, 0), "auto", 0.95, False) is None
-    found = so_far(counted(asked, 1, subjects=10), "auto", 0.95, False)
+    whole = so_far(counted(asked), "auto", 0.95, False)
+    some = so_far(
+        counted(asked, 3, subjects=8), "auto", 0.95, False
+    )  # of the first draws all subjects, 8 of 20 and 8 and 4
+    part = so_far(counted(asked, 5, subjects=8), "auto", 0.95, False)  # of the next 16
+    assert whole is not None
+    for found, n in ((some, 1024 * 20), (part, 1024 * 20)):
+        assert found is not None
+        assert (found.n, found.kind) == (n, "credible")
+        assert found.pta == pytest.approx(whole.pta, abs=0.05)
+        assert found.lower == pytest.approx(whole.lower, abs=0.1)
+    first = so_far(counted(asked, 2, subjects=8), "auto", 0.95, False)
+    assert first is not None
+    assert (first.n, first.kind) == (1024 * 16, "credible")
+
+
+def test_so_far__one_subject_of_several_has_no_interval_yet() -> None:
+    asked = question(20)
+    found = so_far(counted(asked, 1, subjects=1), "auto", 0.95, False)
     assert found is not None
-    assert found.kind == "none"
-    assert found.n == 1024 * 10
+    assert (found.n, found.kind) == (1024, "none")
     assert np.isnan(found.lower).all()
     assert found.pta.min() >= 0
     assert found.pta.max() <= 1
-    more = so_far(counted(asked, 3, subjects=10), "auto", 0.95, False)
-    assert more is not None
-    assert (more.n, more.kind) == (1024 * 20, "credible")

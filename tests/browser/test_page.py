@@ -201,6 +201,14 @@ def test_page__a_thousand_jobs_and_two_hundred_chains_on_two_pages(
         assert each.get_by_text(HOSTILE[0]).count() > 3
         assert each.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert each.locator("main img").count() == each.locator("main svg[onload]").count() == 0
+    opened.locator("#pta canvas").first.scroll_into_view_if_needed()
+    box = opened.locator("#pta canvas").first.bounding_box()
+    assert box is not None
+    for step in (3, 0):  # onto the middle point
+        opened.mouse.move(box["x"] + 0.518 * box["width"] - step, box["y"] + 0.44 * box["height"] - step)
+    tip = opened.locator(".bk-tooltip-row-value")
+    tip.first.wait_for()
+    assert tip.first.inner_text() == HOSTILE[0]
     began = time.perf_counter()
     client.log_event("tdmx-fit:many", events(event(f"{HOSTILE[0]} 0", 0, iteration=1777)))
     for each in (opened, other):
