@@ -48,9 +48,8 @@ def question(**more: Any) -> Question:
         "mic": [1.0, 4.0, 16.0, 64.0], "population": None, "scenarios": None, "design": None, "subjects": 1, "n": None, "fu": 1.0,
         "weight": None, "seed": 1, "window": None, **more,
     }  # fmt: skip
-    return ask(
-        posterior(omega=False), given.pop("regimens", None), given.pop("targets", "fT>MIC >= 50%"), **given
-    )
+    draws = given.pop("draws", posterior(omega=False))
+    return ask(draws, given.pop("regimens", None), given.pop("targets", "fT>MIC >= 50%"), **given)
 
 
 def test_curve__the_result_in_the_order_of_the_design() -> None:
