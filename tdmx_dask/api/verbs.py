@@ -130,10 +130,10 @@ def pta(
         from tdmx_dask.jobs.apart import apart
 
         return lazy_counts(plan, inputs, chunk_size, form.fill_lazily, apart)
-    with choose(question, on=on, run=run, n_workers=n_workers) as place:
+    with choose(question, on=on, run=run, n_workers=n_workers, shown=(interval, level)) as place:
         tally = _run(question, place, chunk_size, progress, None if checkpoint is None else Path(checkpoint))
-        where = place.attrs
-    result = form.fill(tally.n_attained, where)
+        result = form.fill(tally.n_attained, place.attrs)
+        place.tell(result)
     result.attrs["seconds"] = time.perf_counter() - started
     return result
 

@@ -15,7 +15,12 @@ from tdmx_dask.domain.units import whole
 from tdmx_dask.errors import InputError
 
 if TYPE_CHECKING:
+    import xarray as xr
+
+    from tdmx_dask.api.curve import Curve
     from tdmx_dask.clusters.cluster import Cluster
+
+Shown = tuple[Any, float]
 
 __all__ = ["Place", "choose"]
 
@@ -33,12 +38,19 @@ class Place:
     """
 
     def __init__(
-        self, mode: execute.Mode, n_workers: int, seconds: float, cluster: Cluster | None = None
+        self,
+        mode: execute.Mode,
+        n_workers: int,
+        seconds: float,
+        cluster: Cluster | None = None,
+        shown: Shown | None = None,
     ) -> None:
         self.mode = mode
         self.n_workers = n_workers
         self.seconds = seconds
         self._cluster = cluster
+        self._shown = shown
+        self._curve: Curve | None = None
 
     @property
     def attrs(self) -> dict[str, Any]:
@@ -84,25 +96,50 @@ class Place:
             from tdmx_dask.jobs.apart import apart
 
             assert self._cluster is not None  # noqa: S101
+            curve = self._told(question)
 
             def both(index: int, part: Any) -> None:
                 take(index, part)
                 done()
+                if curve is not None:
+                    curve.say(tally)
 
             blocks = ((i, block, inputs.values(block)) for i, block in tally.open_blocks())
             total = sum(1 for _ in tally.open_blocks())
-            run_blocks(
-                self._cluster.client, apart(execute.TASKS[kind]), plan, blocks, both, name=execute.TASK_NAMES[kind],
-                total=total, seconds=self.seconds / max(1, len(tally.blocks)), threads=self.n_workers,
-            )  # fmt: skip
+            try:
+                run_blocks(
+                    self._cluster.client, apart(execute.TASKS[kind]), plan, blocks, both, name=execute.TASK_NAMES[kind],
+                    total=total, seconds=self.seconds / max(1, len(tally.blocks)), threads=self.n_workers,
+                )  # fmt: skip
+            except BaseException:
+                if curve is not None:
+                    curve.drop()
+                raise
         left = sum(1 for _ in tally.open_blocks())
         if left:
             raise RuntimeError(f"{left} of {len(tally.blocks)} blocks were not counted (run={self.mode})")
 
+    def tell(self, result: xr.Dataset) -> None:
+        """Show a PTA on the page of the cluster, where it ran on one."""
+        if self._curve is not None:
+            self._curve.end(result)
+
+    def _told(self, question: Question) -> Curve | None:
+        if self._shown is not None and self._cluster is not None:
+            from tdmx_dask.api.curve import Curve
+
+            self._curve = Curve(self._cluster.client, question, *self._shown)
+        return self._curve
+
 
 @contextmanager
-def choose(question: Question, *, on: object, run: str, n_workers: int | None) -> Iterator[Place]:
-    """Decide where to run, and close what was started for it."""
+def choose(
+    question: Question, *, on: object, run: str, n_workers: int | None, shown: Shown | None = None
+) -> Iterator[Place]:
+    """Decide where to run, and close what was started for it.
+
+    `shown` : kind and level of the interval, where the PTA is shown on the page of the cluster while it grows
+    """
     if run not in RUNS:
         raise InputError(
             "run", run, f"a run is one of {', '.join(RUNS)}", "Leave it out to choose by measured work."
@@ -115,7 +152,7 @@ def choose(question: Question, *, on: object, run: str, n_workers: int | None) -
     if on is not None or run == "distributed":
         joined = cluster("local", n_workers=n_workers, threads_per_worker=1) if on is None else join(on)
         try:
-            yield Place("distributed", joined.expected_threads, seconds, joined)
+            yield Place("distributed", joined.expected_threads, seconds, joined, shown)
         finally:
             if on is None or joined is not on:
                 joined.close()

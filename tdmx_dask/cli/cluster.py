@@ -98,6 +98,7 @@ def _print_started(pool: Pool) -> None:
 
     from tdmx_dask.cli.cluster_status import tunnel
     from tdmx_dask.cli.screen import open_screen
+    from tdmx_dask.clusters.page_names import page_of
 
     record = pool.record
     screen = open_screen()
@@ -111,6 +112,7 @@ def _print_started(pool: Pool) -> None:
         ("in Python", f'tdmx.pta(draws, …, on="{record.name}")'),
         ("how it is", f"tdmx cluster status {record.name}"),
         ("end it", f"tdmx cluster stop {record.name}"),
+        ("page", page_of(record.dashboard)),
         ("dashboard", record.dashboard),
         ("from afar", tunnel(record)),
         ("log", str(pool.folder / "log")),

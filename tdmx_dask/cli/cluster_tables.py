@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tdmx_dask.clusters.page_names import page_of
 from tdmx_dask.jobs.display import seconds
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _LITTLE = 6
 _SAID = 10
 """Lines on what is not well that are shown, the worst first."""
 
-_FIXED = 20
+_FIXED = 21
 """Lines of a frame beside its tables."""
 
 
@@ -107,6 +108,7 @@ def _head(now: Status, *, work: bool) -> list[RenderableType]:
         record = now.pool.record
         kind = "" if record.kind == record.name else f"{record.kind}, "
         title.append(f": {kind}on {record.host}, pid {record.pid}, for {_since(record.started)}", "not bold")
+    table.add_row("page", page_of(now.dashboard))
     table.add_row("dashboard", now.dashboard)
     if now.pool is not None:
         table.add_row("from afar", tunnel(now.pool.record))

@@ -11,6 +11,7 @@ from distributed import Client
 
 from tdmx_dask.clusters.engine import BatchJob, Engine, Joined
 from tdmx_dask.clusters.identity import identity
+from tdmx_dask.clusters.page_names import page_of
 from tdmx_dask.clusters.shape import published
 from tdmx_dask.clusters.waiting import Watch, waits_for
 from tdmx_dask.errors import ClusterError, InputError
@@ -66,6 +67,11 @@ class Cluster:
     def dashboard_link(self) -> str:
         """Address of the Dask dashboard, on loopback of the scheduler's host."""
         return str(self.client.dashboard_link)
+
+    @property
+    def page_link(self) -> str:
+        """Address of this package's page in it: fits, PTA, jobs and memory as they are now."""
+        return page_of(self.dashboard_link)
 
     @property
     def jobs(self) -> tuple[BatchJob, ...]:
@@ -166,7 +172,7 @@ class Cluster:
     def __repr__(self) -> str:
         return (
             f"<tdmx cluster {self.name or self.kind}: {self.n_workers} workers, {self.n_threads} threads, "
-            f"dashboard {self.dashboard_link}>"
+            f"page {self.page_link}>"
         )
 
 

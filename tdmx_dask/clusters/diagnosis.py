@@ -16,7 +16,7 @@ from distributed import Client
 from tdmx_dask.clusters.engine import BatchJob
 from tdmx_dask.clusters.shape import Shape
 
-__all__ = ["Group", "Report", "Snapshot", "Worker", "examine", "explain", "snapshot"]
+__all__ = ["Group", "Report", "Snapshot", "Worker", "examine", "explain", "snapshot", "snapshot_of"]
 
 SILENT = 15.0
 """Seconds without a heartbeat after which a worker counts as silent; the scheduler gives it up after its `worker-ttl`."""
@@ -112,7 +112,15 @@ def examine(client: Client, jobs: Sequence[BatchJob] = (), shape: Shape | None =
 
 def snapshot(client: Client) -> Snapshot:
     """Ask the scheduler, once."""
-    said = client.run_on_scheduler(_look)
+    return _snapshot(client.run_on_scheduler(_look))
+
+
+def snapshot_of(scheduler: Any) -> Snapshot:
+    """The same, on the scheduler itself."""
+    return _snapshot(_look(scheduler))
+
+
+def _snapshot(said: Mapping[str, Any]) -> Snapshot:
     return Snapshot(
         tuple(Worker(**worker) for worker in said["workers"]),
         tuple(Group(**group) for group in said["waiting"]),
@@ -164,8 +172,11 @@ def _look(dask_scheduler: Any) -> dict[str, Any]:
     }
 
 
-def explain(seen: Snapshot, jobs: Sequence[BatchJob] = (), shape: Shape | None = None) -> Report:
-    """Say of each kind of waiting task why it waits, of each worker and job what is wrong with it."""
+def explain(seen: Snapshot, jobs: Sequence[BatchJob] | None = (), shape: Shape | None = None) -> Report:
+    """Say of each kind of waiting task why it waits, of each worker and job what is wrong with it.
+
+    `jobs` : of its workers; None where nobody here knows whether there are any
+    """
     stuck: list[str] = []
     others: list[str] = []
     alike: Counter[tuple[str, str, bool]] = Counter()
@@ -175,7 +186,7 @@ def explain(seen: Snapshot, jobs: Sequence[BatchJob] = (), shape: Shape | None =
         (stuck if never else others).append(f"{_tasks(count, prefix)}{why}")
     for worker in seen.workers:
         others += _of_worker(worker)
-    for job in jobs:
+    for job in jobs or ():
         if _NEVER in job.reason:
             stuck.append(f"job {job.id} {_NEVER}: {job.reason}. Scale down, and start with another profile")
         elif job.state == "gone" and job.reason:
@@ -190,7 +201,7 @@ def _tasks(count: int, prefix: str) -> str:
 
 
 def _why(
-    group: Group, workers: Sequence[Worker], jobs: Sequence[BatchJob], shape: Shape | None
+    group: Group, workers: Sequence[Worker], jobs: Sequence[BatchJob] | None, shape: Shape | None
 ) -> tuple[str, bool]:
     """What a line says of a group of tasks behind their name, and whether they can never run."""
     beyond = _beyond(group, workers, shape)
@@ -244,7 +255,9 @@ def _beyond(group: Group, workers: Sequence[Worker], shape: Shape | None) -> str
     return "; ".join(parts) + ". Workers with more (memory, cores), or smaller tasks" if parts else ""
 
 
-def _coming(jobs: Sequence[BatchJob]) -> str:
+def _coming(jobs: Sequence[BatchJob] | None) -> str:
+    if jobs is None:
+        return "tdmx cluster status says whether any is on the way"
     waiting = [job for job in jobs if job.state == "waiting"]
     if waiting:
         reasons = ", ".join(sorted({job.reason for job in waiting if job.reason}))

@@ -42,18 +42,24 @@ VARIABLES = """
 
 TEXT = """
 :host { font: 14px/1.45 "Helvetica Neue", Helvetica, Arial, sans-serif; color: var(--tdmx-ink); }
+.bk-clearfix { display: block; width: 100%; }
 h1 { font-size: 20px; margin: 0; font-weight: 600; }
 h2 { font-size: 15px; margin: 0 0 8px; font-weight: 600; }
 h3 { font-size: 14px; margin: 12px 0 4px; font-weight: 600; overflow-wrap: anywhere; }
+h3:first-child { margin-top: 0; }
 p { margin: 4px 0; }
 code { font-family: "DejaVu Sans Mono", Menlo, Consolas, monospace; font-size: 12.5px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th { text-align: left; font-weight: 500; font-size: 12px; color: var(--tdmx-soft); border-bottom: 1px solid var(--tdmx-rule); }
-th, td { padding: 3px 10px 3px 0; vertical-align: middle; }
+th { text-align: left; font-weight: 500; font-size: 12px; color: var(--tdmx-soft); border-bottom: 1px solid var(--tdmx-rule);
+  white-space: nowrap; }
+th, td { padding: 3px 12px 3px 0; vertical-align: middle; }
+th:last-child, td:last-child { padding-right: 0; }
 td { border-bottom: 1px solid var(--tdmx-rule); overflow-wrap: anywhere; }
 tr:last-child td { border-bottom: none; }
 .n { text-align: right; white-space: nowrap; }
 .k { white-space: nowrap; }
+.title { min-width: 15em; }
+.how { max-width: 24em; }
 .soft { color: var(--tdmx-soft); }
 .good { color: var(--tdmx-good); }
 .warn { color: var(--tdmx-warn); }

@@ -23,6 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
+
 from tdmx_dask.errors import FitError
 from tdmx_dask.fitting.cmdstan_command import MODE, OUTPUT, PATHS, arguments, write_inputs
 from tdmx_dask.fitting.cmdstan_result import Heard, approximate_result, chain_result
@@ -31,6 +33,7 @@ from tdmx_dask.fitting.csv_output import CutShortError, GrowingCsv, Output, read
 from tdmx_dask.fitting.engine import ChildKilled, Emit, InitialisationFailed
 from tdmx_dask.fitting.executable import Executable, environment, known_executable
 from tdmx_dask.fitting.progress import Progress
+from tdmx_dask.fitting.so_far import WATCHED
 from tdmx_dask.fitting.task import ChainResult, ChainTask
 from tdmx_dask.store.scratch import scratch_folder, sweep
 
@@ -75,6 +78,8 @@ class CmdStanEngine:
             write_inputs(task, folder)
             if task.approximate is None:
                 result = chain_result(task, run.call("sample", task.sampling.draws), run.heard)
+                progress.draws.clear()
+                progress.draws.add(np.column_stack([result.stats[:, 0], result.draws[:, :WATCHED]]))
             else:
                 result = _approximated(run)
         progress.say("done", progress.total, result.end.step_size)
@@ -173,6 +178,7 @@ class _Watch:
         self.csv.look()
         if self.csv.draws:
             self._progress.divergences = self.csv.divergences
+            self._progress.draws.add(self.csv.take())
             warmup = self._progress.task.sampling.warmup
             self._progress.pause("sampling", warmup + self.csv.draws, self.csv.step_size)
 

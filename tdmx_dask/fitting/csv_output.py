@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tdmx_dask.fitting.so_far import WATCHED
+
 __all__ = ["CutShortError", "GrowingCsv", "Output", "column_names", "read_metric", "read_output"]
 
 Floats = NDArray[np.float64]
@@ -144,6 +146,8 @@ class GrowingCsv:
         self._path = path
         self._offset = 0
         self._columns: tuple[int, int] | None = None
+        self._watched: list[int] = []
+        self._taken: list[list[float]] = []
 
     def look(self) -> None:
         """Count whole new rows."""
@@ -161,8 +165,16 @@ class GrowingCsv:
             if self._columns is None:
                 header = line.split(b",")
                 self._columns = (header.index(b"stepsize__"), header.index(b"divergent__"))
+                named = [at for at, name in enumerate(header) if not name.endswith(b"__")]
+                self._watched = [header.index(b"lp__"), *named[:WATCHED]]
                 continue
-            cells = line.split(b",", max(self._columns) + 1)
+            cells = line.split(b",", max(*self._columns, *self._watched) + 1)
             self.draws += 1
             self.divergences += cells[self._columns[1]] == b"1"
             self.step_size = float(cells[self._columns[0]])
+            self._taken.append([float(cells[at]) for at in self._watched])
+
+    def take(self) -> Floats:
+        """New draws of the log density and the first parameters since they were taken last, (draw, cell)."""
+        taken, self._taken = self._taken, []
+        return np.array(taken, dtype=np.float64).reshape(len(taken), len(self._watched))

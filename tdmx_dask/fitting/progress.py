@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from tdmx_dask.fitting.engine import Emit
+from tdmx_dask.fitting.so_far import SoFar
 from tdmx_dask.fitting.task import ChainEvent, ChainTask
 
 __all__ = ["Progress"]
@@ -22,12 +23,18 @@ class Progress:
     ----------
     task : which
     emit : called with events
+
+    Attributes
+    ----------
+    divergences : after warm-up, so far
+    draws : so far, which an engine fills as it has them
     """
 
     def __init__(self, task: ChainTask, emit: Emit) -> None:
         self.task = task
         self.total = task.sampling.warmup + task.sampling.draws
         self.divergences = 0
+        self.draws = SoFar()
         self._emit = emit
         self._began = self._said = time.perf_counter()
         self._sampling_began: float | None = None
@@ -64,6 +71,7 @@ class Progress:
                 self._step_size,
                 now - self._began,
                 text,
+                self.draws.take(),
             )
         )
 

@@ -21,7 +21,7 @@ MESSAGE_SECONDS = 0.25
 
 
 class Speaker:
-    """Sends events on: the first and last of each phase of a chain, and others now and then.
+    """Sends events on: the first and last of each phase of a chain, those with a summary of its draws, and others now and then.
 
     Parameters
     ----------
@@ -41,7 +41,8 @@ class Speaker:
         now = time.monotonic()
         with self._lock:
             before, then = self._said.get(event.chain, (None, 0.0))
-            if before == kind and now - then < EVENT_SECONDS and event.iteration < event.total:
+            known = before == kind and now - then < EVENT_SECONDS and event.iteration < event.total
+            if known and not event.summary:
                 return
             self._said[event.chain] = (kind, now)
             self._waiting.append(list(astuple(event)))

@@ -17,6 +17,7 @@ from tdmx_dask.errors import FitError
 from tdmx_dask.fitting.engine import Emit, InitialisationFailed
 from tdmx_dask.fitting.position import position_of
 from tdmx_dask.fitting.progress import Progress
+from tdmx_dask.fitting.so_far import WATCHED
 from tdmx_dask.fitting.task import ChainResult, ChainTask, Start, chain_seed
 from tdmx_dask.fitting.translation import known_translation, remember_translation
 
@@ -125,6 +126,7 @@ def _segments(
     """Warm-up and the first segment in one call; each next one from where the last ended, with a stream of its own."""
     sampling, found = task.sampling, _Draws()
     inits, done = start, 0
+    progress.draws.clear()
     found.inv_metric, found.step_size = task.start.inv_metric, task.start.step_size
     while done < sampling.draws:
         first, n = done == 0, min(length, sampling.draws - done)
@@ -142,6 +144,8 @@ def _segments(
         )
         found.parts.append(fit.draws()[0])
         found.stats.append(fit.sampler_stats[0])
+        watched = found.parts[-1][:, model.parameter_columns[:WATCHED]]
+        progress.draws.add(np.column_stack([found.stats[-1][:, 0], watched]))
         step_size = float(fit.step_size[0])
         found.inv_metric, found.step_size = fit.inv_metric[0], step_size if np.isfinite(step_size) else None
         done += n

@@ -162,6 +162,7 @@ class ChainEvent:
     step_size : once adapted
     seconds : since the task began
     text : what there is to say (why a chain is tried again)
+    summary : of the draws so far, as `kernels.running.packed` writes it, for R-hat and ESS of all chains; empty where nothing is new
     """
 
     fit: str
@@ -175,6 +176,7 @@ class ChainEvent:
     step_size: float | None = None
     seconds: float = 0.0
     text: str = ""
+    summary: str = ""
 
 
 @dataclass(frozen=True, slots=True)

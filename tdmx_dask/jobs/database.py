@@ -186,6 +186,14 @@ class Database:
         with self._lock, self._translated():
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
+    def stamp(self) -> tuple[int, int]:
+        """Another value after anybody has written, this process too."""
+        self._own()
+        with self._lock, self._translated():
+            return int(
+                self._connection.execute("PRAGMA data_version").fetchone()[0]
+            ), self._connection.total_changes
+
     def close(self) -> None:
         """Close the connection; what was written stays."""
         self._own()

@@ -252,6 +252,10 @@ class Ledger:
         """A number that is another one after another process has written."""
         return self._database.changes()
 
+    def stamp(self) -> tuple[int, int]:
+        """Another value after anybody has written, this process too."""
+        return self._database.stamp()
+
     def job(self, job: int) -> Job:
         """One job; `InputError` where there is none."""
         with self._database.reading() as db:

@@ -22,6 +22,7 @@ from tdmx_dask.jobs.kind import Kind
 from tdmx_dask.jobs.ledger import Ledger
 from tdmx_dask.jobs.request import Checked, Request
 from tdmx_dask.jobs.state import ENDED, STATES, SUCCEEDED, State
+from tdmx_dask.jobs.telling import QueueTeller
 from tdmx_dask.jobs.view import QueueView
 from tdmx_dask.jobs.watch import Watch
 from tdmx_dask.store.address import address, canonical
@@ -76,6 +77,7 @@ class Queue(QueueView):
         )  # fmt: skip
         self._ledger.sweep()
         self._dispatcher.start()
+        self._teller = QueueTeller(self._ledger, None if executor is None else executor.on)
         _open.add(self)
 
     @property
@@ -373,6 +375,7 @@ class Queue(QueueView):
         if self not in _open:
             return
         _open.discard(self)
+        self._teller.close()
         self._dispatcher.close()
         self._watch.close()
         self._ledger.close()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tdmx_dask.errors import InputError
 
-__all__ = ["ess_mean", "ess_of_halves"]
+__all__ = ["autocovariance", "ess_mean", "ess_of_halves", "integrated_time"]
 
 # Elements transformed at a time: bounds the memory whatever the number of cells.
 _BLOCK = 1 << 18
@@ -78,7 +78,7 @@ def ess_of_halves(halves: NDArray[np.float64]) -> NDArray[np.float64]:
     constant = halves.min(axis=(1, 2)) == halves.max(axis=(1, 2))
     halves[constant] = 0.0
     centre = halves.mean(axis=2)
-    covariance = _autocovariance(halves - centre[:, :, None])  # (cell, lag), mean over half chains
+    covariance = autocovariance(halves - centre[:, :, None])  # (cell, lag), mean over half chains
     within = covariance[:, 0] * (n / (n - 1))
     # Vehtari 2021, eq. 3: the marginal variance, between chains included.
     pooled = covariance[:, 0] + centre.var(axis=1, ddof=1)
@@ -86,7 +86,7 @@ def ess_of_halves(halves: NDArray[np.float64]) -> NDArray[np.float64]:
     correlation = 1.0 - (within[:, None] - covariance) / pooled[:, None]
     correlation[:, 0] = 1.0
     shortest = 1.0 / math.log10(total)  # Stan's bound for antithetic chains
-    ess = total / np.maximum(_integrated(correlation), shortest)
+    ess = total / np.maximum(integrated_time(correlation), shortest)
     return np.where(constant, float(total), ess)
 
 
@@ -99,7 +99,7 @@ def _split(x: NDArray[Any]) -> NDArray[np.float64]:
     return result.reshape(x.shape[2], 2 * x.shape[0], half)
 
 
-def _autocovariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
+def autocovariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
     """Biased autocovariance (cell, lag) of (cell, chain, draw), averaged over chains before inversion."""
     n = centred.shape[2]
     size = _fast_length(2 * n - 1)
@@ -123,7 +123,7 @@ def _fast_length(n: int) -> int:
     return best
 
 
-def _integrated(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
+def integrated_time(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
     """Integrated autocorrelation time (cell,) of (cell, lag) by Geyer's initial monotone sequence; unbounded below.
 
     A pair that is 0 in exact arithmetic (short indicator series have them) ends the sequence or not as rounding has it, in ArviZ too.

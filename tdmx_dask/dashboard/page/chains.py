@@ -1,0 +1,210 @@
+"""Fits and their chains, from the events of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tdmx_dask.clusters.cancellation import PREFIX
+from tdmx_dask.errors import InputError
+from tdmx_dask.kernels.running import combined, unpacked
+
+__all__ = ["FIT", "PHASES", "Batch", "Chain", "Figures", "Fit", "hear_fit"]
+
+FIT = f"{PREFIX}:"
+"""With which the topics of fits begin."""
+
+PHASES = ("starting", "retrying", "warmup", "sampling", "done", "failed")
+
+CHAINS, BATCHES, NAME = 1_000, 1_000, 120
+
+SILENT = 15.0
+"""s after which a fit of which no task is known counts as ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """R-hat and ESS so far.
+
+    Parameters
+    ----------
+    rhat : the largest of the parameters; None where nothing is known yet
+    ess : the smallest
+    bounded : whether it is but an upper bound
+    """
+
+    rhat: float | None = None
+    ess: float | None = None
+    bounded: bool = False
+
+
+@dataclass(slots=True)
+class Batch:
+    """A task that runs some chains of a fit.
+
+    Attributes
+    ----------
+    key : of the task
+    where : address of the worker where it was seen to run
+    lost : whether it has left that worker, and has not said since that it runs again
+    """
+
+    key: str
+    where: str = ""
+    lost: bool = False
+
+
+@dataclass(slots=True)
+class Chain:
+    """What a chain said last: fields of `fitting.task.ChainEvent`; and the ticket of the batch in which it runs."""
+
+    round: int = 0
+    attempt: int = 0
+    phase: str = "starting"
+    iteration: int = 0
+    total: int = 0
+    divergences: int = 0
+    step_size: float | None = None
+    seconds: float = 0.0
+    text: str = ""
+    ticket: str = ""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the pace so far."""
+        if self.phase == "done":
+            return 0.0
+        if self.phase not in ("warmup", "sampling") or self.iteration <= 0 or self.seconds <= 0:
+            return None
+        return self.seconds * max(0, self.total - self.iteration) / self.iteration
+
+
+@dataclass(slots=True)
+class Fit:
+    """A fit.
+
+    Attributes
+    ----------
+    name : of the fit
+    began, heard, ended : s since 1970; not ended while any of its batches runs
+    batches : by ticket
+    chains : by number
+    """
+
+    name: str
+    began: float
+    heard: float
+    ended: float | None = None
+    batches: dict[str, Batch] = field(default_factory=dict)
+    chains: dict[int, Chain] = field(default_factory=dict)
+    _summaries: dict[tuple[int, int], str] = field(default_factory=dict)
+    _figures: Figures = field(default_factory=Figures)
+    _stale: bool = False
+
+    @property
+    def phase(self) -> str:
+        """Of its slowest chain."""
+        return min((chain.phase for chain in self.chains.values()), key=PHASES.index, default="starting")
+
+    def figures(self) -> Figures:
+        """R-hat and ESS so far, worked out when asked for."""
+        if self._stale:
+            self._stale = False
+            self._figures = _figures(self._summaries)
+        return self._figures
+
+    def waits(self, number: int) -> bool:
+        """Whether a chain has lost its worker, and not begun on another."""
+        batch = self.batches.get(self.chains[number].ticket)
+        return batch is not None and batch.lost
+
+    def take(self, event: list[Any], ticket: str = "") -> None:
+        """Take an event of one of its chains, as it came with a ticket."""
+        _, number, round_, attempt, phase, iteration, total, divergences, step_size, seconds, text, *more = (
+            event
+        )
+        number, round_, phase = int(number), int(round_), str(phase)
+        if phase not in PHASES or (number not in self.chains and len(self.chains) >= CHAINS):
+            return
+        self.chains[number] = Chain(
+            round_, int(attempt), phase, int(iteration), int(total), int(divergences),
+            None if step_size is None else float(step_size), float(seconds), str(text)[:300], ticket,
+        )  # fmt: skip
+        if more and isinstance(more[0], str) and 0 < len(more[0]) < 100_000:
+            self._summaries[number, round_] = more[0]
+            self._stale = True
+            if len(self._summaries) > 2 * CHAINS:
+                del self._summaries[next(iter(self._summaries))]
+
+    def look(self, places: Callable[[str], str | None], now: float) -> None:
+        """Compare with the tasks that there are: a worker that died could not say so.
+
+        Parameters
+        ----------
+        places : key of a task -> the worker that has it, empty where none has; None where there is no such task
+        now : s since 1970
+        """
+        found = {ticket: places(batch.key) for ticket, batch in self.batches.items()}
+        for ticket, place in found.items():
+            batch = self.batches[ticket]
+            if place is None:
+                del self.batches[ticket]
+            else:
+                batch.lost = batch.lost or not place or bool(batch.where and batch.where != place)
+                batch.where = place
+        if not self.batches and self.ended is None and (found or now - self.heard > SILENT):
+            self.end(now)
+
+    def end(self, now: float) -> None:
+        """None of its batches runs any more; of its draws only the figures stay."""
+        self.batches.clear()
+        self.ended = now if self.ended is None else self.ended
+
+
+def hear_fit(fits: dict[tuple[str, str], Fit], topic: str, said: Mapping[str, Any], now: float) -> None:
+    """Take what a worker said of a batch of chains: that it begins or ends, or events of its chains."""
+    topic, ticket = topic[:80], str(said["ticket"])[:40]
+    if "running" in said:
+        if said["running"]:
+            name = str(said["name"])[:NAME]
+            fit = fits.setdefault((topic, name), Fit(name, now, now))
+            fit.ended, fit.heard = None, now
+            if len(fit.batches) < BATCHES:
+                fit.batches[ticket] = Batch(str(said["key"])[:400])
+        else:
+            for fit in [fit for (place, _), fit in fits.items() if place == topic and ticket in fit.batches]:
+                del fit.batches[ticket]
+                if not fit.batches:
+                    fit.end(now)
+        return
+    for event in said["events"]:
+        name = str(event[0])[:NAME]
+        found = fits.get((topic, name))
+        if found is None:  # the page came later than the fit
+            found = fits[topic, name] = Fit(name, now, now)
+        found.heard = now
+        found.take(event, ticket)
+
+
+def _figures(summaries: Mapping[tuple[int, int], str]) -> Figures:
+    """The figures of the latest round; ESS of earlier rounds is added, for their draws are the fit's, too."""
+    rounds: dict[int, list[Any]] = {}
+    for (_, round_), text in summaries.items():
+        try:
+            rounds.setdefault(round_, []).append(unpacked(text))
+        except InputError:
+            continue
+    ess, rhat, bounded = 0.0, None, False
+    for _, chains in sorted(rounds.items()):
+        try:
+            found = combined(chains)
+        except InputError:
+            continue
+        if np.isfinite(found.ess).any():
+            worst = int(np.nanargmin(found.ess))
+            ess += float(found.ess[worst])
+            rhat, bounded = float(np.nanmax(found.rhat)), bool(found.bounded[worst])
+    return Figures(rhat, ess if ess else None, bounded)

@@ -1,0 +1,127 @@
+"""Put the page on a scheduler that runs, or is about to: on its own server, beside Dask's pages and in their navigation.
+
+Dask's own pages are one Bokeh application of the scheduler's server; ours is another beside it, made the way Dask makes its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from tdmx_dask.clusters.page_names import PATH
+from tdmx_dask.dashboard.page.board import Board
+
+__all__ = ["PANES", "serve"]
+
+PANES = ("fits", "pta", "queue", "memory")
+"""Sections that JupyterLab can show alone, at ``/individual-tdmx-…``."""
+
+_log = logging.getLogger(__name__)
+
+
+def serve(scheduler: Any) -> Board:
+    """Serve the page of a scheduler.
+
+    Parameters
+    ----------
+    scheduler : of distributed, whose dashboard runs
+
+    Returns
+    -------
+    what it shows, to be told what is said
+
+    Raises
+    ------
+    ImportError
+        Bokeh is not there, or the scheduler has no dashboard.
+    """
+    from bokeh.server.tornado import BokehTornado
+    from distributed.dashboard.core import BokehApplication
+    from tornado.ioloop import IOLoop
+
+    http = getattr(scheduler, "http_application", None)
+    own = next((app for app in getattr(http, "applications", ()) if isinstance(app, BokehTornado)), None)
+    if http is None or own is None:
+        raise ImportError("it has no dashboard")
+    board = Board()
+    scene = _Late(scheduler, board)
+    documents = {f"/{PATH}": partial(_page, scene)}
+    documents |= {f"/individual-tdmx-{name}": partial(_pane, scene, name) for name in PANES}
+    variables = _navigation(scheduler)
+    application = BokehApplication(documents, scheduler, prefix=own.prefix, template_variables=variables)
+    application.initialize(IOLoop.current())
+    http.add_application(application)
+    http.add_handlers(
+        r".*", [(rf"{own.prefix}/individual-plots\.json", _plots(), {"applications": http.applications})]
+    )
+    application.start()
+    _log.info("The page /%s is served", PATH)
+    return board
+
+
+class _Late:
+    """A scene, made when the first page is opened: until then nothing but the board is needed."""
+
+    def __init__(self, scheduler: Any, board: Board) -> None:
+        self._scheduler, self._board = scheduler, board
+        self._scene: Any = None
+
+    def get(self) -> Any:
+        if self._scene is None:
+            from tdmx_dask.dashboard.page.scene import Scene
+
+            self._scene = Scene(self._scheduler, self._board)
+        return self._scene
+
+
+def _page(late: _Late, _scheduler: Any, extra: dict[str, Any], doc: Any) -> None:
+    from tdmx_dask.dashboard.page.document import page
+
+    page(late.get(), extra, doc)
+
+
+def _pane(late: _Late, section: str, _scheduler: Any, extra: dict[str, Any], doc: Any) -> None:
+    from tdmx_dask.dashboard.page.document import pane
+
+    pane(section, late.get(), extra, doc)
+
+
+def _navigation(scheduler: Any) -> dict[str, Any]:
+    """Variables of Dask's templates, with our pages in its navigation, on Dask's own pages, too: they hold the same lists."""
+    variables: dict[str, Any] = {"pages": [PATH], "plots": [], "jupyter": False}
+    with suppress(ImportError, AttributeError, KeyError, TypeError):  # of another version
+        from distributed.dashboard.scheduler import template_variables
+
+        variables = template_variables(scheduler)
+        if PATH not in variables["pages"]:
+            variables["pages"].insert(1, PATH)
+            variables["plots"] += [
+                {"url": f"individual-tdmx-{name}", "name": f"Tdmx {name.title()}"} for name in PANES
+            ]
+    return variables
+
+
+def _plots() -> Any:
+    """A handler that lists the panes of all applications: Dask's own lists those of the first alone."""
+    from bokeh.server.tornado import BokehTornado
+    from tornado.web import RequestHandler
+
+    class Plots(RequestHandler):
+        def initialize(self, applications: list[Any]) -> None:
+            self._applications = applications
+
+        def get(self) -> None:
+            paths = [
+                path for app in self._applications if isinstance(app, BokehTornado) for path in app.app_paths
+            ]
+            individual = [path for path in sorted(paths) if path.lstrip("/").startswith("individual-")]
+            self.write(
+                {
+                    "Individual Cluster Map": "/statics/individual-cluster-map.html",
+                    **{path.strip("/").replace("-", " ").title(): path for path in individual},
+                }
+            )
+
+    return Plots
