@@ -28,7 +28,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1
         "<tr>" + "".join(f"<td{how}>{cell}</td>" for how, cell in zip(sort, row, strict=True)) + "</tr>"
         for row in rows
     )
-    return f"<div style='overflow-x:auto'><table{f' id={kind}' if kind else ''}><tr>{heads}</tr>{body}</table></div>"
+    return f"<div style='overflow-x:auto'><table style='width:auto'{f' id={kind}' if kind else ''}><tr>{heads}</tr>{body}</table></div>"
 
 
 def attainment(pta: xr.Dataset, cfr: xr.Dataset | None, level: float) -> str:
