@@ -98,7 +98,7 @@ def report_of(
 
 def command() -> str:
     """The command line of this process, as it can be typed again."""
-    if not sys.argv or not sys.argv[0]:
+    if not sys.argv or sys.argv[0] in ("", "-", "-c"):
         return ""
     program = Path(sys.argv[0])
     start = ["python", "-m", program.parent.name] if program.name == "__main__.py" else [program.name]
@@ -253,8 +253,9 @@ def _facts(fit: Fit) -> list[tuple[str, str]]:
 
 def _origin(fit: Fit) -> dict[str, object]:
     """What makes the same fit again: program, data, seed and settings."""
-    names = ("engine", "seed", "program", "program_digest", "data_digest", "request", "settings", "digest")
-    called = {"digest": "digest of the draws", "program_digest": "digest of the program"}
-    called |= {"data_digest": "digest of the data", "request": "digest of the request"}
+    names = ("engine", "seed", "program", "program_digest", "data_digest", "request", "settings")
+    called = {"program_digest": "digest of the program", "data_digest": "digest of the data"}
+    called["request"] = "digest of the request"
     found = {called.get(name, name): fit.attrs[name] for name in names if name in fit.attrs}
-    return {**found, "warm start": fit.attrs.get("warm_start") or ""}
+    digest = fit.draws.attrs.get("digest", "")
+    return {**found, "digest of the draws": digest, "warm start": fit.attrs.get("warm_start") or ""}

@@ -58,7 +58,7 @@ def uncertainty(
     --------
     >>> import numpy as np, tdmx_dask as tdmx
     >>> population = tdmx.Population.from_mapping({"name": "x", "parameters": {"CL": 5, "Vc": 20}, "bsv": {"CL": {"cv": 0.3}}})
-    >>> draws = {"CL": np.linspace(4, 6, 200)}
+    >>> draws = {"CL": np.random.default_rng(1).lognormal(1.6, 0.1, 200)}
     >>> result = tdmx.pta(draws, "500 mg q8h", "T>MIC >= 50%", mic=[1, 2, 4, 8], population=population, subjects=20, seed=1)
     >>> len(uncertainty(result, n_lines=30).axes[0].collections[0].get_segments())
     30

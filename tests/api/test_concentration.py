@@ -149,6 +149,12 @@ def test_concentrations__of_a_store(store: Any) -> None:
     )
     np.testing.assert_array_equal(lazy.concentration, loaded.concentration)
     assert len(lazy.attrs["draws_digest"]) > 8
+    chunked = tdmx.open_draws(store).load().chunk({"draw": 700}).drop_vars("omega")
+    typical = tdmx.open_draws(store).load().drop_vars("omega")
+    for verb in (functools.partial(tdmx.concentrations, n_times=5), tdmx.exposures):
+        np.testing.assert_array_equal(
+            *(next(iter(verb(draws, "1000 mg q8h inf 1h").values())) for draws in (chunked, typical))
+        )
 
 
 @pytest.mark.parametrize(
