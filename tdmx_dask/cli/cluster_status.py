@@ -17,6 +17,7 @@ from tdmx_dask.cli.queue_options import json_option, print_json
 from tdmx_dask.cli.queue_watch import keys
 from tdmx_dask.cli.screen import open_screen
 from tdmx_dask.cli.worker import Signals, signals
+from tdmx_dask.clusters.page_names import page_of
 from tdmx_dask.errors import ClusterError, InputError
 
 if TYPE_CHECKING:
@@ -133,7 +134,15 @@ def record_plain(pool: Pool) -> dict[str, Any]:
     }
     files = {key: str(pool.folder / getattr(record, key)) for key in ("ca_file", "cert", "key")}
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.started))
-    return {**said, "state": pool.state, "started": started, "credentials": files, "folder": str(pool.folder)}
+    page = page_of(record.dashboard)
+    return {
+        **said,
+        "page": page,
+        "state": pool.state,
+        "started": started,
+        "credentials": files,
+        "folder": str(pool.folder),
+    }
 
 
 def tunnel(record: Record) -> str:
@@ -145,6 +154,7 @@ def tunnel(record: Record) -> str:
 def _plain(now: Status) -> dict[str, Any]:
     said = asdict(now)
     said.pop("pool")
+    said["page"] = page_of(now.dashboard)
     return {**(record_plain(now.pool) if now.pool else {}), **said, "healthy": now.healthy}
 
 

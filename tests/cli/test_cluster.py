@@ -92,6 +92,7 @@ def test_cluster__says_how_to_use_it(started, site):
     assert lines["in Python"] == 'tdmx.pta(draws, …, on="small")'
     assert lines["end it"] == "tdmx cluster stop small"
     port = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/status", lines["dashboard"])[1]
+    assert lines["page"] == f"http://127.0.0.1:{port}/tdmx"
     assert re.fullmatch(rf"ssh -L {port}:127\.0\.0\.1:{port} \S+", lines["from afar"])
     assert Path(lines["log"]) == site / "small" / "log"
 

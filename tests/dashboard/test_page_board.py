@@ -22,7 +22,7 @@ from tdmx_dask.dashboard.page.workers_section import head_html as top_html
 from tdmx_dask.dashboard.page.workers_section import stuck_html, totals, workers_html
 from tdmx_dask.kernels.convergence import rhat
 from tdmx_dask.kernels.ess import ess_mean
-from tdmx_dask.kernels.running import packed, summary
+from tdmx_dask.kernels.running import combined, packed, summary
 from tests.dashboard.said import HOSTILE, curve, event, events, job, queue
 
 TOPIC = "tdmx-fit:t"
@@ -64,6 +64,46 @@ def test_fits__a_second_round_goes_on(board: Board) -> None:
     begin(board, "2", "bed 4")
     (fit,) = board.fits.values()
     assert fit.ended is None
+
+
+def test_fits__two_of_one_name_at_once_are_two(board: Board) -> None:
+    for ticket in ("1", "2", "3", "4"):
+        begin(board, ticket, "bed 4")
+    for ticket, chain, iteration in (("1", 0, 10), ("2", 1, 20), ("3", 0, 30), ("4", 1, 40), ("1", 0, 50)):
+        board.hear(TOPIC, events(event("bed 4", chain, iteration=iteration), ticket=ticket))
+    first, second = board.fits.values()
+    assert [(fit.name, [fit.chains[at].iteration for at in (0, 1)]) for fit in (first, second)] == [
+        ("bed 4", [50, 20]),
+        ("bed 4 (2)", [30, 40]),
+    ]
+    for ticket in ("1", "2"):
+        begin(board, ticket, "bed 4", running=False)
+    assert first.ended is not None
+    assert second.ended is None
+    assert sorted(second.batches) == ["3", "4"]
+
+
+def test_fits__a_later_one_of_the_same_name_begins_anew(board: Board) -> None:
+    one = summary(np.random.default_rng(1).normal(size=(100, 2)))
+    text = packed(one)
+    for ticket in ("1", "2"):
+        begin(board, ticket, "bed 4")
+        board.hear(
+            TOPIC, events(event("bed 4", 0, text=text), event("bed 4", 1, round_=0, text=text), ticket=ticket)
+        )
+        begin(board, ticket, "bed 4", running=False)
+    (fit,) = board.fits.values()
+    assert fit.figures().ess == pytest.approx(combined([one, one]).ess.min(), rel=1e-4)
+    begin(board, "3", "bed 4")
+    board.hear(TOPIC, events(event("bed 4", 0, iteration=5), ticket="3"))
+    (fit,) = board.fits.values()
+    assert list(fit.chains) == [0]
+    assert fit.figures().ess is None
+    begin(board, "3", "bed 4", running=False)
+    begin(board, "4", "bed 4")
+    board.hear(TOPIC, events(event("bed 4", 0, round_=1, iteration=7), ticket="4"))
+    (fit,) = board.fits.values()
+    assert fit.chains[0].round == 1
 
 
 def test_fits__a_worker_that_died_could_not_say_so(board: Board) -> None:

@@ -21,6 +21,9 @@ PHASES = ("starting", "retrying", "warmup", "sampling", "done", "failed")
 
 CHAINS, BATCHES, NAME = 1_000, 1_000, 120
 
+ALIKE = 20
+"""Fits of one name that are told apart at once."""
+
 SILENT = 15.0
 """s after which a fit of which no task is known counts as ended."""
 
@@ -158,6 +161,11 @@ class Fit:
         if not self.batches and self.ended is None and (found or now - self.heard > SILENT):
             self.end(now)
 
+    def begin_again(self, now: float) -> None:
+        """It is another fit of the same name."""
+        self.began, self.ended = now, None
+        self.chains, self._summaries, self._figures, self._stale = {}, {}, Figures(), False
+
     def end(self, now: float) -> None:
         """None of its batches runs any more; of its draws only the figures stay."""
         self.batches.clear()
@@ -181,12 +189,34 @@ def hear_fit(fits: dict[tuple[str, str], Fit], topic: str, said: Mapping[str, An
                     fit.end(now)
         return
     for event in said["events"]:
-        name = str(event[0])[:NAME]
-        found = fits.get((topic, name))
-        if found is None:  # the page came later than the fit
-            found = fits[topic, name] = Fit(name, now, now)
-        found.heard = now
-        found.take(event, ticket)
+        fit = _fit_of(fits, (topic, str(event[0])[:NAME]), event, ticket, now)
+        fit.heard = now
+        fit.take(event, ticket)
+
+
+def _fit_of(
+    fits: dict[tuple[str, str], Fit], place: tuple[str, str], event: list[Any], ticket: str, now: float
+) -> Fit:
+    """The fit to which an event belongs: nobody keeps users from giving several the same name, at once or one after another."""
+    topic, name = place
+    number, first = int(event[1]), int(event[2]) == 0
+    fit = Fit(name, now, now)
+    for again in range(1, ALIKE + 1):
+        key = (topic, name if again == 1 else f"{name} ({again})")
+        if key not in fits:  # the page came later than the fit, or it is another of that name
+            fits[key] = Fit(key[1], now, now)
+        fit = fits[key]
+        known = fit.chains.get(number)
+        if known is None or known.ticket == ticket or not (first or known.ticket in fit.batches):
+            break
+        if not any(chain.ticket in fit.batches for chain in fit.chains.values()):
+            fit.begin_again(now)
+            break
+    held = fits.get(place)
+    if held is not None and held is not fit and ticket in held.batches:
+        fit.batches[ticket] = held.batches.pop(ticket)
+        fit.ended = None
+    return fit
 
 
 def _figures(summaries: Mapping[tuple[int, int], str]) -> Figures:

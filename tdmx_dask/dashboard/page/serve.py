@@ -53,9 +53,8 @@ def serve(scheduler: Any) -> Board:
     application = BokehApplication(documents, scheduler, prefix=own.prefix, template_variables=variables)
     application.initialize(IOLoop.current())
     http.add_application(application)
-    http.add_handlers(
-        r".*", [(rf"{own.prefix}/individual-plots\.json", _plots(), {"applications": http.applications})]
-    )
+    listing = (rf"{own.prefix}/individual-plots\.json", _plots(), {"dask_server": scheduler})
+    http.add_handlers(r".*", [listing])
     application.start()
     _log.info("The page /%s is served", PATH)
     return board
@@ -104,24 +103,12 @@ def _navigation(scheduler: Any) -> dict[str, Any]:
 
 
 def _plots() -> Any:
-    """A handler that lists the panes of all applications: Dask's own lists those of the first alone."""
-    from bokeh.server.tornado import BokehTornado
-    from tornado.web import RequestHandler
+    """A handler that lists our panes, too: Dask's own looks at the first application alone."""
+    from distributed.http.scheduler.info import IndividualPlots
 
-    class Plots(RequestHandler):
-        def initialize(self, applications: list[Any]) -> None:
-            self._applications = applications
-
-        def get(self) -> None:
-            paths = [
-                path for app in self._applications if isinstance(app, BokehTornado) for path in app.app_paths
-            ]
-            individual = [path for path in sorted(paths) if path.lstrip("/").startswith("individual-")]
-            self.write(
-                {
-                    "Individual Cluster Map": "/statics/individual-cluster-map.html",
-                    **{path.strip("/").replace("-", " ").title(): path for path in individual},
-                }
-            )
+    class Plots(IndividualPlots):  # type: ignore[misc, unused-ignore]
+        def write(self, chunk: Any) -> None:
+            ours = {f"Individual Tdmx {name.title()}": f"/individual-tdmx-{name}" for name in PANES}
+            super().write({**chunk, **ours} if isinstance(chunk, dict) else chunk)
 
     return Plots
