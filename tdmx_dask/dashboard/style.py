@@ -11,13 +11,13 @@ from typing import Any
 
 from tdmx_dask.plot.style import line_style
 
-__all__ = ["COLOURS", "DASHES", "FIGURE", "TEXT", "VARIABLES", "figure_style"]
+__all__ = ["BETWEEN", "COLOURS", "DASHES", "FIGURE", "TEXT", "VARIABLES", "figure_style"]
 
-_BETWEEN = "#808387"
+BETWEEN = "#808387"
 """A grey that stands out from white and from the dark ground alike."""
 
 # The figures' palette; its last colour, black, is none on a dark ground.
-COLOURS: tuple[str, ...] = (*(str(line_style(slot)["color"]) for slot in range(6)), _BETWEEN)
+COLOURS: tuple[str, ...] = (*(str(line_style(slot)["color"]) for slot in range(6)), BETWEEN)
 """Of lines, told apart by the colour-blind, on light and dark."""
 
 DASHES: tuple[str, ...] = ("solid", "dashed", "dotted", "dashdot")
@@ -93,8 +93,8 @@ def figure_style(plot: Any) -> None:
     plot.background_fill_color = plot.border_fill_color = None
     plot.outline_line_color = None
     plot.toolbar.logo = None
-    plot.axis.axis_line_color = plot.axis.major_tick_line_color = _BETWEEN
+    plot.axis.axis_line_color = plot.axis.major_tick_line_color = BETWEEN
     plot.axis.minor_tick_line_color = None
-    plot.axis.major_label_text_color = plot.axis.axis_label_text_color = _BETWEEN
+    plot.axis.major_label_text_color = plot.axis.axis_label_text_color = BETWEEN
     plot.axis.axis_label_text_font_style = "normal"
-    plot.grid.grid_line_color, plot.grid.grid_line_alpha = _BETWEEN, 0.35
+    plot.grid.grid_line_color, plot.grid.grid_line_alpha = BETWEEN, 0.35

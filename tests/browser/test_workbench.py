@@ -93,7 +93,7 @@ def shown(page: Page) -> str:
 
 
 def curve(page: Page) -> list[float]:
-    return list(model(page, "pta-0", "Array.from(m.data.y)") or [])
+    return list(model(page, "pta-lines", "Array.from(m.data.y[0] ?? [])") or [])
 
 
 def wait_until(page: Page, holds: Any, what: str) -> None:

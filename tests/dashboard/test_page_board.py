@@ -11,9 +11,10 @@ import pytest
 
 from tdmx_dask.clusters.diagnosis import Group, Report, Snapshot, Worker
 from tdmx_dask.clusters.page_names import CURVE, QUEUE
+from tdmx_dask.dashboard.attainment import columns, legend_html
 from tdmx_dask.dashboard.page import board as board_module
 from tdmx_dask.dashboard.page.board import Board
-from tdmx_dask.dashboard.page.curve import columns, head_html, legend_html
+from tdmx_dask.dashboard.page.curve import head_html
 from tdmx_dask.dashboard.page.fits_section import FITS, ROWS, fits_html
 from tdmx_dask.dashboard.page.queue_section import ROWS as JOBS
 from tdmx_dask.dashboard.page.queue_section import queues_html
@@ -178,7 +179,7 @@ def test_hear__a_strange_message_changes_nothing(board: Board, topic: Any, messa
     shown = fits_html(board.fits.values(), board.clock()) + queues_html(board.queues.values(), board.clock())
     assert shown.count('class="fit"') >= 1
     for found in board.curves.values():
-        columns(found)
+        columns(found.mic, found.lines)
 
 
 def test_hear__is_bounded(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,9 +221,10 @@ def test_shown__names_are_text(board: Board, name: str) -> None:
     board.hear(CURVE, {**curve(), "labels": [name], "title": name})
     (shown,) = board.curves.values()
     worker = Worker(name, name, 1, {"MEM": 10.0}, {"MEM": 1.0})
+    labels = [line.label for line in shown.lines]
     parts = [
         fits_html(board.fits.values(), board.clock()), queues_html(board.queues.values(), board.clock()), head_html(shown, 0),
-        legend_html(shown), workers_html(Snapshot((worker,), ()), {name: 5}), stuck_html(Report((name,), (name,))),
+        legend_html(labels), workers_html(Snapshot((worker,), ()), {name: 5}), stuck_html(Report((name,), (name,))),
     ]  # fmt: skip
     for part in parts:
         assert "<script" not in part
@@ -235,7 +237,7 @@ def test_shown__names_are_text(board: Board, name: str) -> None:
 def test_curve__grows_and_is_complete(board: Board) -> None:
     board.hear(CURVE, curve(done=300))
     (shown,) = board.curves.values()
-    lines, bands, points = columns(shown)
+    lines, bands, points = columns(shown.mic, shown.lines)
     assert lines["x"] == [[-1.0, 0.0, 1.0]]
     assert bands["y"] == [[1.0, 0.6, 0.2, 0.0, 0.4, 0.8]]
     assert points["pta"] == ["90.00 %", "50.00 %", "10.00 %"]
@@ -253,7 +255,7 @@ def test_curve__grows_and_is_complete(board: Board) -> None:
 def test_curve__without_an_interval_yet(board: Board) -> None:
     board.hear(CURVE, {**curve(), "kind": "none", "curves": [[[0.9, 0.5, 0.1], [None] * 3, [None] * 3]]})
     (shown,) = board.curves.values()
-    assert columns(shown)[1]["x"] == []
+    assert columns(shown.mic, shown.lines)[1]["x"] == []
     assert "no interval yet" in head_html(shown, 0)
 
 

@@ -7,27 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["STATES", "Curve", "Line", "Queue", "Row", "curve_from", "queue_from"]
+from tdmx_dask.dashboard.line import Line
+
+__all__ = ["STATES", "Curve", "Queue", "Row", "curve_from", "queue_from"]
 
 LINES, MICS, ROWS = 12, 100, 60
 
 STATES = ("waiting", "queued", "running", "completed", "cached", "failed", "cancelled")
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """PTA of one regimen and target.
-
-    Parameters
-    ----------
-    label : of it
-    pta, lower, upper : (mic,), fractions; NaN where there is none
-    """
-
-    label: str
-    pta: tuple[float, ...]
-    lower: tuple[float, ...]
-    upper: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,13 @@ from bokeh.layouts import column, row
 from bokeh.models import FileInput, LayoutDOM, Slider
 
 from tdmx_dask.api.concentration import concentrations
-from tdmx_dask.dashboard.curves import Attainment, Course, Isolates
+from tdmx_dask.dashboard.attainment import Attainment
+from tdmx_dask.dashboard.courses import Course, Isolates
 from tdmx_dask.dashboard.look import SHEET, escaped, text_div
 from tdmx_dask.dashboard.workbench import present
 from tdmx_dask.dashboard.workbench.field import Choice, Field, Message
 from tdmx_dask.dashboard.workbench.latest import Latest
-from tdmx_dask.dashboard.workbench.layout import beside, content_of, curves_of, when_uploaded
+from tdmx_dask.dashboard.workbench.layout import beside, content_of, lines_of, when_uploaded
 from tdmx_dask.dashboard.workbench.patient_text import Complaints
 from tdmx_dask.dashboard.workbench.question import (
     MOST_TARGETS,
@@ -146,7 +147,7 @@ class AttainmentTab:
 
     def _make_results(self) -> None:
         self.message = Message("pta-message")
-        self.curve = Attainment(MOST_TARGETS)
+        self.curve = Attainment("pta", height=330)
         self.isolates = Isolates(self.curve)
         self.course = Course(name="steady-state")
         self.course_message = Message("course-message")
@@ -164,7 +165,7 @@ class AttainmentTab:
             wanted, self.subjects.root, width=_FORM,
         )  # fmt: skip
         results = column(
-            self.message.root, self.summary, self.curve.figure, self.isolates.figure, self.table,
+            self.message.root, self.summary, self.curve.figure, self.curve.legend, self.isolates.figure, self.table,
             text_div(_COURSE), self.course_message.root, self.course.figure, sizing_mode="stretch_width",
         )  # fmt: skip
         return beside(form, results)
@@ -351,7 +352,7 @@ class AttainmentTab:
         self.session.attained = found
         self.message.say("")
         question = found.question
-        self.curve.show(question.mic, curves_of(found))
+        self.curve.show(question.mic, lines_of(found), wanted=question.level)
         if not self._latest.waiting:  # a slider that moves on wants the curve alone
             self._details.ask(partial(_detailed, found), self.session.shop.slow if question.long else None)
 

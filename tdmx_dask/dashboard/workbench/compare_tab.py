@@ -8,13 +8,13 @@ from functools import partial
 from bokeh.layouts import column
 from bokeh.models import LayoutDOM
 
-from tdmx_dask.dashboard.curves import Attainment
+from tdmx_dask.dashboard.attainment import Attainment
 from tdmx_dask.dashboard.look import escaped, text_div
 from tdmx_dask.dashboard.workbench import present
 from tdmx_dask.dashboard.workbench.attainment_tab import AttainmentTab
 from tdmx_dask.dashboard.workbench.field import Choice, Field, Message, button
 from tdmx_dask.dashboard.workbench.latest import Latest
-from tdmx_dask.dashboard.workbench.layout import beside, curves_of
+from tdmx_dask.dashboard.workbench.layout import beside, lines_of
 from tdmx_dask.dashboard.workbench.question import MOST_REGIMENS, Answer, answer
 from tdmx_dask.dashboard.workbench.session import Session
 
@@ -41,7 +41,7 @@ class CompareTab:
         self.go = button("compare", "Compare", self.compare, primary=True)
         self.target = Choice("compare-target", "Target of the curves", [])
         self.message = Message("compare-message")
-        self.curve = Attainment(MOST_REGIMENS, name="compare", height=400)
+        self.curve = Attainment("compare", height=400)
         self.about = text_div(sizing_mode="stretch_width")
         self.table = text_div(sizing_mode="stretch_width")
         attainment.on_source.append(self.compare)
@@ -54,7 +54,12 @@ class CompareTab:
         text = "<h2>Regimens side by side</h2><p class='soft'>Draws, targets, MICs and isolates are those of the tab PTA/CFR.</p>"
         form = column(text_div(text), self.regimens.root, self.take, self.go, self.target.root, width=330)
         results = column(
-            self.message.root, self.about, self.table, self.curve.figure, sizing_mode="stretch_width"
+            self.message.root,
+            self.about,
+            self.table,
+            self.curve.figure,
+            self.curve.legend,
+            sizing_mode="stretch_width",
         )
         self.target.on_change(self._draw)
         self.regimens.on_change(self.compare)
@@ -100,4 +105,6 @@ class CompareTab:
     def _draw(self) -> None:
         found = self.session.compared
         if found is not None and self.target.value in found.pta["target"].values:
-            self.curve.show(found.question.mic, curves_of(found, target=self.target.value))
+            self.curve.show(
+                found.question.mic, lines_of(found, target=self.target.value), wanted=found.question.level
+            )

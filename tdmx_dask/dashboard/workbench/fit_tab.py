@@ -12,7 +12,7 @@ from bokeh.models import FileInput, LayoutDOM
 
 from tdmx_dask.api.fit import fit_async
 from tdmx_dask.api.individual import Individual, course_of, individual_of
-from tdmx_dask.dashboard.curves import Course
+from tdmx_dask.dashboard.courses import Course
 from tdmx_dask.dashboard.look import SHEET, escaped, text_div
 from tdmx_dask.dashboard.workbench import present
 from tdmx_dask.dashboard.workbench.field import Choice, Field, Message, button

@@ -10,11 +10,11 @@ from bokeh.document import Document
 from bokeh.layouts import row
 from bokeh.models import FileInput, LayoutDOM, Row
 
-from tdmx_dask.dashboard.curves import Curve
+from tdmx_dask.dashboard.line import Line
 from tdmx_dask.dashboard.workbench.question import Answer
 from tdmx_dask.errors import InputError
 
-__all__ = ["beside", "content_of", "curves_of", "when_uploaded"]
+__all__ = ["beside", "content_of", "lines_of", "when_uploaded"]
 
 _BESIDE = "@media (max-width: 1000px) { :host { display: block !important; } }"
 
@@ -43,7 +43,7 @@ def content_of(upload: FileInput) -> tuple[str, bytes]:
         raise InputError("file", upload.filename, "it did not arrive whole", "Try again.") from None
 
 
-def curves_of(found: Answer, *, target: str | None = None) -> list[Curve]:
+def lines_of(found: Answer, *, target: str | None = None) -> list[Line]:
     """A curve a target of the only regimen; or, of one target, a curve a regimen."""
     pta = found.pta.isel(scenario=0)
     chosen = [
@@ -56,5 +56,5 @@ def curves_of(found: Answer, *, target: str | None = None) -> list[Curve]:
     for regimen, each in chosen:
         one = pta.sel(regimen=regimen, target=each)
         label = str(each if target is None else regimen)
-        curves.append(Curve(label, one["pta"].values, one["lower"].values, one["upper"].values))
+        curves.append(Line(label, *(tuple(one[part].values.tolist()) for part in ("pta", "lower", "upper"))))
     return curves

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,45 +10,23 @@ from bokeh.core.properties import value
 from bokeh.models import (
     ColumnDataSource,
     DataRange1d,
-    FixedTicker,
     HoverTool,
     Legend,
     LegendItem,
     NumeralTickFormatter,
     Range1d,
-    Span,
 )
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
-from tdmx_dask.dashboard.style import COLOURS, DASHES, figure_style
+from tdmx_dask.dashboard.attainment import Attainment
+from tdmx_dask.dashboard.style import COLOURS, figure_style
 from tdmx_dask.domain.mic import MICDistribution
 from tdmx_dask.plot.style import mic_label
 
-__all__ = ["Attainment", "Course", "Curve", "Isolates", "blank"]
+__all__ = ["Course", "Isolates", "blank"]
 
 Floats = NDArray[np.float64]
-
-_MARKERS = ("circle", "square", "triangle", "diamond", "inverted_triangle", "plus", "x", "star")
-_BETWEEN = "#808387"
-"""Stands out from light and dark."""
-_EMPTY: dict[str, list[Any]] = {"x": [], "y": [], "lower": [], "upper": [], "mic": []}
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """PTA of one regimen and target.
-
-    Parameters
-    ----------
-    label : in the legend
-    pta, lower, upper : (mic,), fractions
-    """
-
-    label: str
-    pta: Floats
-    lower: Floats
-    upper: Floats
 
 
 def blank(**options: Any) -> Any:
@@ -65,95 +42,6 @@ def blank(**options: Any) -> Any:
     figure_style(made)
     made.xgrid.grid_line_color = None
     return made
-
-
-class Attainment:
-    """PTA against MIC: a line a curve, its interval as a band, a dashed line at the wanted level.
-
-    Parameters
-    ----------
-    n : curves at most
-    height : px
-    level : of the dashed line, a fraction
-    name : by which scripts of the page find it
-    """
-
-    def __init__(self, n: int, *, height: int = 330, level: float = 0.9, name: str = "pta") -> None:
-        self.n = n
-        self._mic: tuple[float, ...] = ()
-        self.figure = blank(height=height, name=name, x_range=Range1d(-2.4, 5.4), y_range=Range1d(0, 1.03))
-        self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = (
-            "MIC (mg/L)",
-            "Probability of target attainment",
-        )
-        self.figure.yaxis.formatter = NumeralTickFormatter(format="0 %")
-        self.figure.yaxis.ticker = FixedTicker(ticks=[0, 0.25, 0.5, 0.75, 0.9, 1])
-        self.figure.add_layout(
-            Span(location=level, dimension="width", line_dash="dashed", line_color=_BETWEEN, line_width=1)
-        )
-        self.sources: list[ColumnDataSource] = []
-        self._items: list[LegendItem] = []
-        tips = [("MIC", "@mic mg/L"), ("PTA", "@y{0.0 %}"), ("interval", "@lower{0.0 %} – @upper{0.0 %}")]
-        self._hover = HoverTool(renderers=[], tooltips=tips)
-        self.figure.add_tools(self._hover)
-        self._legend = Legend(
-            orientation="vertical",
-            location="left",
-            padding=0,
-            margin=4,
-            spacing=1,
-            border_line_color=None,
-            background_fill_color=None,
-        )
-        self.figure.add_layout(self._legend, "below")
-
-    def _add_curve(self) -> None:
-        """Room for one more; made when it is needed, as each costs some milliseconds of a page's start."""
-        k = len(self.sources)
-        source = ColumnDataSource(dict(_EMPTY), name=f"{self.figure.name}-{k}")
-        colour, dash = COLOURS[k % len(COLOURS)], DASHES[k // len(COLOURS) % len(DASHES)]
-        self.figure.varea("x", "lower", "upper", source=source, fill_color=colour, fill_alpha=0.18)
-        line = self.figure.line("x", "y", source=source, line_color=colour, line_width=2, line_dash=dash)
-        dots = self.figure.scatter(
-            "x",
-            "y",
-            source=source,
-            marker=_MARKERS[k % len(_MARKERS)],
-            size=7,
-            fill_color=colour,
-            line_color=colour,
-        )
-        self.sources.append(source)
-        self._items.append(LegendItem(label=value(""), renderers=[line, dots]))
-        self._legend.items = list(self._items)
-        self._hover.renderers = [*self._hover.renderers, dots]
-
-    def show(self, mic: Sequence[float], curves: Sequence[Curve]) -> None:
-        """Draw these curves, and no others.
-
-        Parameters
-        ----------
-        mic : mg/L, ascending
-        curves : at most as many as there is room for
-        """
-        x = np.log2(np.asarray(mic, dtype=np.float64))
-        labels = [mic_label(each) for each in mic]
-        if tuple(mic) != self._mic:
-            self._mic = tuple(mic)
-            at, names = _ticks(x, labels)
-            self.figure.xaxis.ticker = FixedTicker(ticks=at)
-            self.figure.xaxis.major_label_overrides = names
-            self.figure.x_range.update(start=float(x[0]) - 0.4, end=float(x[-1]) + 0.4)
-        while len(self.sources) < len(curves):
-            self._add_curve()
-        for source, item, curve in zip(self.sources, self._items, [*curves, *[None] * self.n], strict=False):
-            if curve is None:
-                if item.visible:
-                    source.data, item.visible = dict(_EMPTY), False
-                continue
-            source.data = {"x": x, "y": curve.pta, "lower": curve.lower, "upper": curve.upper, "mic": labels}
-            if not item.visible or item.label.value != curve.label:
-                item.update(label=value(curve.label), visible=True)
 
 
 class Isolates:
@@ -211,14 +99,6 @@ class Isolates:
         if shown:
             self.source.data = rows
             self.figure.y_range.end = 1.1 * max(rows["top"])
-
-
-def _ticks(x: Floats, labels: Sequence[str]) -> tuple[list[float], dict[float, str]]:
-    """At most sixteen of the MICs, evenly."""
-    step = -(-len(labels) // 16)
-    return [float(each) for each in x[::step]], {
-        float(at): text for at, text in zip(x[::step], labels[::step], strict=True)
-    }
 
 
 class Course:
