@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,9 +42,9 @@ class Served(NamedTuple):
     library: Path
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("workbench")
+@contextmanager
+def serving(folder: Path) -> Iterator[Served]:
+    """A workbench as a process of its own, in a folder; what it said in the end is no traceback."""
     command = [sys.executable, "-c", _SERVE]
     with subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -57,6 +58,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         server.send_signal(2)
         assert server.wait(20) == 0
         assert "Traceback" not in server.stderr.read()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("workbench")) as found:
+        yield found
 
 
 @pytest.fixture
