@@ -108,7 +108,7 @@ class Attainment:
 
     Attributes
     ----------
-    figure, legend : for a layout
+    figure, legend : for a layout; seen once there is something to draw
     """
 
     def __init__(self, name: str, *, height: int = 300, toolbar: str | None = None) -> None:
@@ -122,6 +122,7 @@ class Attainment:
             location=WANTED, dimension="width", line_color=BETWEEN, line_dash="dashed", line_width=1
         )
         self.figure.add_layout(self._wanted)
+        self.figure.visible = False
         strokes, bands, points = self._sources
         self.figure.patches("x", "y", source=bands, fill_color="colour", fill_alpha=0.22, line_color=None)
         self.figure.multi_line("x", "y", source=strokes, line_color="colour", line_dash="dash", line_width=2)
@@ -146,7 +147,7 @@ class Attainment:
         wanted : level of the dashed line, a fraction
         after : markup behind the legend
         """
-        self._wanted.location = wanted
+        self._wanted.location, self.figure.visible = wanted, True
         if tuple(mic) != self._mic:
             self._mic = tuple(mic)
             self._scale()

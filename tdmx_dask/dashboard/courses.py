@@ -59,7 +59,7 @@ class Isolates:
         self.figure = blank(height=height, x_range=above.figure.x_range, y_range=Range1d(0, 0.5))
         self.figure.yaxis.formatter = NumeralTickFormatter(format="0 %")
         self.figure.yaxis.axis_label = "isolates"
-        self.figure.xaxis.visible = False
+        self.figure.xaxis.visible = self.figure.visible = False
         self.figure.yaxis.ticker.desired_num_ticks = 3
         self.source = ColumnDataSource(
             {"left": [], "right": [], "top": [], "name": [], "mic": [], "alpha": []}

@@ -55,7 +55,6 @@ class CurvePane:
             text="", stylesheets=[TEXT, _BAR], sizing_mode="stretch_width", disable_math=True, margin=0
         )
         self._drawn = Attainment("tdmx-pta", toolbar="right")
-        self._drawn.figure.visible = False
         self._shown: Curve | None = None
         self.root = column(
             self._head, self._drawn.figure, self._drawn.legend, sizing_mode="stretch_width", spacing=6

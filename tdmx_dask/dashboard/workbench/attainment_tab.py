@@ -150,6 +150,7 @@ class AttainmentTab:
         self.curve = Attainment("pta", height=330)
         self.isolates = Isolates(self.curve)
         self.course = Course(name="steady-state")
+        self.course.figure.visible = False
         self.course_message = Message("course-message")
         self.summary = text_div(sizing_mode="stretch_width")
         self.table = text_div(sizing_mode="stretch_width")

@@ -18,6 +18,7 @@ from tdmx_dask.dashboard.workbench.session import Session, Shop
 
 __all__ = ["fill"]
 
+_SOON = "<p class='soft'>One moment …</p>"
 _ABOUT = "antibiotic dosing under uncertainty"
 
 
@@ -41,7 +42,9 @@ def fill(document: Document, shop: Shop) -> None:
         "Fit": lambda: FitTab(session), "PTA/CFR": attainment, "Compare": lambda: CompareTab(session, attainment()),
         "Report": lambda: ReportTab(session),
     }  # fmt: skip
-    panels = [TabPanel(title=name, child=column(text_div(), sizing_mode="stretch_width")) for name in makers]
+    panels = [
+        TabPanel(title=name, child=column(text_div(_SOON), sizing_mode="stretch_width")) for name in makers
+    ]
     tabs = Tabs(tabs=panels, stylesheets=[SHEET], sizing_mode="stretch_width", html_id="tabs")
     laid = set[int]()
 
