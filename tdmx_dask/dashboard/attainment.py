@@ -157,6 +157,13 @@ class Attainment:
         if self.legend.text != legend:
             self.legend.text = legend
 
+    def clear(self) -> None:
+        """Draw nothing."""
+        self.figure.visible = False
+        self.legend.text = ""
+        for source, names in zip(self._sources, (_LINES, _BANDS, _POINTS), strict=True):
+            source.data = _empty(names)
+
     def _scale(self) -> None:
         """Ticks at the powers of two, all or every second, fourth, … one."""
         x = [mic_position(mic) for mic in self._mic]

@@ -71,7 +71,7 @@ def test_two_levels__take_subjects(tmp_path: Path) -> None:
     assert question is not None
     assert answer(question).pta.attrs["interval"] == "credible"
     _, wrong = replace(TEXTS, subjects="100000").read(source)
-    assert "50,000,000 profiles" in wrong["subjects"]
+    assert "100,000,000 profiles" in wrong["subjects"]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,16 @@ def test_two_levels__take_subjects(tmp_path: Path) -> None:
         ({"level": "high"}, "level", "is a number"),
         ({"subjects": "2"}, "subjects", "no between-subject variability"),
         ({"subjects": "1.5"}, "subjects", "1.5"),
+        ({"subjects": "9" * 5000}, "subjects", "whole number"),
+        (
+            {
+                "regimens": "\n".join(f"{k} mg q0.5h inf 0.1h x4000" for k in (1, 2, 3)),
+                "targets": "fT>MIC >= 50% in 0..2000h",
+            },
+            "regimens",
+            "24,006,000 profiles",
+        ),
+        ({"distributions": "\n".join(f"o{k}: 1:1" for k in range(60))}, "distributions", "at most 50"),
     ],
 )
 def test_complaints__stand_at_their_field(
@@ -149,7 +159,10 @@ def test_sources__all_shipped_populations_are_there() -> None:
         (lambda: of_study("meropenem_sepsis", "CCr 50-84", 10**9), InputError, "at most 200,000"),
         (lambda: of_study("meropenem_sepsis", "CCr 50-84", 0), InputError, "n=0"),
         (lambda: of_store(" "), InputError, "path of a store"),
-        (lambda: of_store("nowhere.zarr"), StoreError, "nowhere.zarr"),
+        (lambda: of_store("nowhere.zarr"), StoreError, r"nowhere\.zarr"),
+        (lambda: of_store("~nosuchuser/x"), InputError, "no path"),
+        (lambda: of_store("x" * 5000), InputError, "no path"),
+        (lambda: of_store("a\0b"), InputError, "no path"),
     ],
 )
 def test_sources__that_are_none(call: object, error: type[Exception], message: str) -> None:

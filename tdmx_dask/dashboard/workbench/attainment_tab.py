@@ -4,28 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from bokeh.layouts import column, row
 from bokeh.models import FileInput, LayoutDOM, Slider
 
-from tdmx_dask.api.concentration import concentrations
-from tdmx_dask.dashboard.attainment import Attainment
-from tdmx_dask.dashboard.courses import Course, Isolates
 from tdmx_dask.dashboard.look import SHEET, escaped, text_div
-from tdmx_dask.dashboard.workbench import present
-from tdmx_dask.dashboard.workbench.field import Choice, Field, Message
+from tdmx_dask.dashboard.workbench.attainment_view import AttainmentView
+from tdmx_dask.dashboard.workbench.field import Choice, Field
 from tdmx_dask.dashboard.workbench.latest import Latest
-from tdmx_dask.dashboard.workbench.layout import beside, content_of, lines_of, when_uploaded
+from tdmx_dask.dashboard.workbench.layout import beside, content_of, uploaded, when_uploaded
+from tdmx_dask.dashboard.workbench.numbers import whole_of
 from tdmx_dask.dashboard.workbench.patient_text import Complaints
 from tdmx_dask.dashboard.workbench.question import (
     MOST_TARGETS,
-    Answer,
     Question,
     QuestionText,
-    answer,
     distribution_lines,
     distributions_of_file,
     simple_regimen,
@@ -33,19 +27,14 @@ from tdmx_dask.dashboard.workbench.question import (
 from tdmx_dask.dashboard.workbench.session import Session
 from tdmx_dask.dashboard.workbench.sources import Source, of_fit, of_store, of_study, shipped
 from tdmx_dask.domain.units import number_text, whole
-from tdmx_dask.errors import InputError, TdmxError
-
-if TYPE_CHECKING:
-    import xarray as xr
+from tdmx_dask.errors import InputError
 
 __all__ = ["AttainmentTab"]
 
 _FIRST = "meropenem_sepsis"
 _TAUS = ("4", "6", "8", "12", "24")
 _FORM = 330
-_COURSE = "<h2>Concentration over one interval at steady state</h2>"
 _TARGETS = "fT>MIC >= 50%\nfAUC24/MIC >= 100 at ELF 0.3\nCmin 10..20"
-_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 class AttainmentTab:
@@ -67,12 +56,10 @@ class AttainmentTab:
         self.on_source: list[Callable[[], object]] = []
         self._filling = False
         self._make_fields()
-        self._make_results()
-        self._latest: Latest[Answer] = Latest(session.document, session.shop.quick, self._show, self._fail)
-        self._details: Latest[_Details] = Latest(
-            session.document, session.shop.quick, self._show_details, self._fail
-        )
-        self._sources = Latest(session.document, session.shop.slow, self._take_source, self._no_source)
+        self.view = AttainmentView(session)
+        document, shop = session.document, session.shop
+        self._sources: Latest[Source] = Latest(document, shop.slow, self._take_source, self._no_source)
+        self._files: Latest[str] = Latest(document, shop.slow, self._take_distributions, self._no_file)
         self._watch()
         session.on_fit.append(self._offer_fit)
         with self._by_us():
@@ -145,16 +132,6 @@ class AttainmentTab:
         )
         self._places = (self.store, self.n)
 
-    def _make_results(self) -> None:
-        self.message = Message("pta-message")
-        self.curve = Attainment("pta", height=330)
-        self.isolates = Isolates(self.curve)
-        self.course = Course(name="steady-state")
-        self.course.figure.visible = False
-        self.course_message = Message("course-message")
-        self.summary = text_div(sizing_mode="stretch_width")
-        self.table = text_div(sizing_mode="stretch_width")
-
     def root(self) -> LayoutDOM:
         """The layout of the tab."""
         draws = (self.kind, self.study, self.scenario, self.fit, self.store, self.n)
@@ -165,11 +142,7 @@ class AttainmentTab:
             text_div("<h2>Targets and MICs</h2>"), self.targets.root, self.mic.root, self.distributions.root, self.upload,
             wanted, self.subjects.root, width=_FORM,
         )  # fmt: skip
-        results = column(
-            self.message.root, self.summary, self.curve.figure, self.curve.legend, self.isolates.figure, self.table,
-            text_div(_COURSE), self.course_message.root, self.course.figure, sizing_mode="stretch_width",
-        )  # fmt: skip
-        return beside(form, results)
+        return beside(form, self.view.root())
 
     def look(self) -> None:
         """Take up fits that were made before this tab."""
@@ -232,7 +205,7 @@ class AttainmentTab:
         self.targets.text = "\n".join(str(each) for each in study.targets[:MOST_TARGETS])
         self.mic.text = ", ".join(number_text(each) for each in study.mic)
         self.distributions.text = distribution_lines(study.distributions)
-        self.fu.text = "" if study.fu is None else number_text(study.fu)
+        self.fu.text = ""  # that of the draws
         self._move_sliders()
         self._choose_kind()
 
@@ -243,31 +216,38 @@ class AttainmentTab:
             self._load()
 
     def _load(self) -> None:
+        """Get the draws that are chosen now; until they are there, nothing is asked of the old ones."""
         for field in self._places:
             field.say(None)
+        self._sources.drop()
+        self.view.drop()
+        self.source = None
+        try:
+            self._sources.ask(self._chosen())
+        except InputError as error:
+            self._no_source(str(error))
+
+    def _chosen(self) -> Callable[[], Source]:
         kind = self.kind.value
-        if kind == "fit":
-            found = self.session.fits.get(self.fit.value)
-            if found is None:
-                self._no_source("There is no fit in this window yet: make one in the tab Fit.")
-            elif "Vmax" in found.fit.draws:
-                self._no_source("PTA and CFR of a saturable model are not computed yet; its posterior is.")
-            else:
-                self._sources.ask(partial(of_fit, found.fit))
-        elif kind == "store":
-            self._sources.ask(partial(of_store, self.store.text))
-        else:
-            text = self.n.text.strip()
-            try:
-                n = whole("n", int(text) if text.isdecimal() else text, "the number of virtual patients")
-            except InputError as error:
-                self.n.say(str(error))
-                return
-            self._sources.ask(partial(of_study, self.study.value, self.scenario.value, n))
+        if kind == "store":
+            return partial(of_store, self.store.text)
+        if kind == "study":
+            n = whole("n", whole_of("n", self.n.text, "the number of virtual patients"), "it")
+            return partial(of_study, self.study.value, self.scenario.value, n)
+        found = self.session.fits.get(self.fit.value)
+        if found is None:
+            raise InputError("fit", "none", "there is no fit in this window yet", "Make one in the tab Fit.")
+        if "Vmax" in found.fit.draws:
+            rule = "PTA and CFR of a saturable model are not computed yet; its posterior is"
+            raise InputError("fit", self.fit.value, rule, "Choose another.")
+        return partial(of_fit, found.fit)
 
     def _take_source(self, source: Source) -> None:
         self.source = source
         self.about.text = f"<p class='soft'>{escaped(source.about)}</p>"
+        said = "fu" in source.draws or source.fu is not None
+        of_draws = "of the draws" if source.fu is None else f"of the draws: {number_text(source.fu)}"
+        self.fu.widget.placeholder = of_draws if said else "empty: 1"
         self.subjects.root.visible = source.two_level
         if not source.two_level:
             with self._by_us():
@@ -280,10 +260,13 @@ class AttainmentTab:
         self.source = None
         self.about.text = ""
         place = {"study": self.n, "store": self.store}.get(self.kind.value)
+        self.view.blank()
         if place is None:
-            self._fail(message)
+            self.view.complain(message)
         else:
             place.say(message)
+        for call in self.on_source:
+            call()
 
     # --- the question -------------------------------------------------------------------------------------
 
@@ -308,17 +291,21 @@ class AttainmentTab:
         return question
 
     def _ask(self) -> None:
+        if self.source is None:
+            return
         question = self.question()
-        if question is not None:
-            self._latest.ask(partial(answer, question), self.session.shop.slow if question.long else None)
+        if question is None:
+            self.view.blank()
+        else:
+            self.view.ask(question)
 
     def _take_sliders(self) -> None:
         tau, tinf = float(self.tau.value), float(self.tinf.value)
         self.tinf.end = tau
         if tinf > tau:  # the slider's own range ends there; its moving says so
             self.tinf.value = tinf = tau
-        infusion = " ci" if tinf == tau else f" inf {tinf:g}h" if tinf else ""
-        self.regimen.text = f"{float(self.dose.value):g} mg q{tau:g}h{infusion}"
+        infusion = " ci" if tinf == tau else f" inf {number_text(tinf)}h" if tinf else ""
+        self.regimen.text = f"{number_text(float(self.dose.value))} mg q{number_text(tau)}h{infusion}"
         self._ask()
 
     def _take_regimen(self) -> None:
@@ -333,67 +320,23 @@ class AttainmentTab:
         if regimen is None or regimen.cycle is None:
             return
         event, tau = regimen.cycle.events[0], regimen.cycle.tau
-        offered = sorted({*_TAUS, f"{tau:g}"}, key=float)
-        self.tau.offer([(each, f"{each} h") for each in offered], f"{tau:g}")
+        offered = sorted({*_TAUS, number_text(tau)}, key=float)
+        self.tau.offer([(each, f"{each} h") for each in offered], number_text(tau))
         self.tinf.update(end=max(tau, event.tinf), value=event.tinf)
         self.dose.update(start=min(50.0, event.amount), end=max(6000.0, 2 * event.amount), value=event.amount)
 
     def _take_file(self) -> None:
-        try:
-            found = distributions_of_file(*content_of(self.upload))
-        except TdmxError as error:
-            self.distributions.say(str(error))
-            return
-        self.distributions.text = distribution_lines(found)
+        self._files.ask(partial(_read_file, *uploaded(self.upload)))
+
+    def _take_distributions(self, lines: str) -> None:
+        with self._by_us():
+            self.distributions.text = lines
         self._ask()
 
-    # --- the answer ---------------------------------------------------------------------------------------
-
-    def _show(self, found: Answer) -> None:
-        self.session.attained = found
-        self.message.say("")
-        question = found.question
-        self.curve.show(question.mic, lines_of(found), wanted=question.level)
-        if not self._latest.waiting:  # a slider that moves on wants the curve alone
-            self._details.ask(partial(_detailed, found), self.session.shop.slow if question.long else None)
-
-    def _show_details(self, details: _Details) -> None:
-        question = details.found.question
-        self.isolates.show(question.distributions)
-        self.summary.text = (
-            f"<h2>{escaped(question.regimens[0].label)}</h2>{present.notes(details.found.notes)}"
-        )
-        self.table.text = details.table
-        course = details.course
-        self.course_message.say(details.complaint)
-        self.course.figure.visible = course is not None
-        if course is not None:
-            values = course["concentration"].transpose("quantile", ...).values.reshape(len(_QUANTILES), -1)
-            bands = {f"q{round(100 * q)}": each for q, each in zip(_QUANTILES, values, strict=True)}
-            self.course.show(course["time"].values, bands)
-
-    def _fail(self, message: str) -> None:
-        self.session.attained = None
-        self.message.complain(message)
+    def _no_file(self, message: str) -> None:
+        self.view.blank()
+        self.distributions.say(message)
 
 
-@dataclass(frozen=True, slots=True)
-class _Details:
-    """What follows the curve."""
-
-    found: Answer
-    table: str
-    course: xr.Dataset | None
-    complaint: str = ""
-
-
-def _detailed(found: Answer) -> _Details:
-    """Tables, and the course where the regimen has a steady state."""
-    question = found.question
-    table = present.attainment(found.pta, found.cfr, question.level)
-    draws, regimen = question.source.draws, question.regimens[0]
-    try:
-        course = concentrations(draws, regimen, n_times=97, quantiles=_QUANTILES, weight=question.weight)
-    except InputError as error:
-        return _Details(found, table, None, str(error))
-    return _Details(found, table, course)
+def _read_file(name: str, content: str) -> str:
+    return distribution_lines(distributions_of_file(name, content_of(name, content)))

@@ -15,7 +15,7 @@ from tdmx_dask.dashboard.workbench.attainment_tab import AttainmentTab
 from tdmx_dask.dashboard.workbench.field import Choice, Field, Message, button
 from tdmx_dask.dashboard.workbench.latest import Latest
 from tdmx_dask.dashboard.workbench.layout import beside, lines_of
-from tdmx_dask.dashboard.workbench.question import MOST_REGIMENS, Answer, answer
+from tdmx_dask.dashboard.workbench.question import MOST_REGIMENS, Answer, Question, answer
 from tdmx_dask.dashboard.workbench.session import Session
 
 __all__ = ["CompareTab"]
@@ -45,8 +45,8 @@ class CompareTab:
         self.about = text_div(sizing_mode="stretch_width")
         self.table = text_div(sizing_mode="stretch_width")
         attainment.on_source.append(self.compare)
-        self._latest: Latest[Answer] = Latest(
-            session.document, session.shop.quick, self._show, self.message.complain
+        self._latest: Latest[tuple[Answer, str]] = Latest(
+            session.document, session.shop.quick, self._show, self._fail
         )
 
     def root(self) -> LayoutDOM:
@@ -73,14 +73,29 @@ class CompareTab:
         """Compute the comparison of what stands in the form."""
         source = self.attainment.source
         if source is None:
+            self._blank()
             self.message.say("There are no draws yet: choose them in the tab PTA/CFR.")
             return
         question, wrong = replace(self.attainment.texts(), regimens=self.regimens.text).read(source)
         self.regimens.say(wrong.get("regimens"))
-        others = " ".join(text for key, text in wrong.items() if key != "regimens")
-        self.message.say(f"In the tab PTA/CFR: {others}" if others else "", "bad")
-        if question is not None:
-            self._latest.ask(partial(answer, question), self.session.shop.slow if question.long else None)
+        if question is None:
+            self._blank()
+            others = " ".join(text for key, text in wrong.items() if key != "regimens")
+            self.message.say(f"In the tab PTA/CFR: {others}" if others else "", "bad")
+        else:
+            self._latest.ask(partial(_compared, question), self.session.shop.slow if question.long else None)
+
+    def _blank(self) -> None:
+        """Show no comparison: what stands in the form has none."""
+        self._latest.drop()
+        self.session.compared = None
+        self.message.say("")
+        self.about.text = self.table.text = ""
+        self.curve.clear()
+
+    def _fail(self, message: str) -> None:
+        self._blank()
+        self.message.complain(message)
 
     def _take(self) -> None:
         lines = [line for line in self.regimens.text.splitlines() if line.strip()]
@@ -88,16 +103,14 @@ class CompareTab:
         if new and new not in lines:
             self.regimens.text = "\n".join([*lines, new])
 
-    def _show(self, found: Answer) -> None:
+    def _show(self, compared: tuple[Answer, str]) -> None:
+        found, table = compared
         self.session.compared = found
-        question = found.question
-        source = question.source
+        self.message.say("")
+        source = found.question.source
         about = f"<p class='soft'>{escaped(source.label)}: {escaped(source.about)}</p>"
         self.about.text = about + present.notes(found.notes)
-        cfr = None if found.cfr is None else found.cfr.isel(scenario=0)
-        self.table.text = present.comparison(
-            question.regimens, found.pta.isel(scenario=0), cfr, question.level
-        )
+        self.table.text = table
         targets = [str(each) for each in found.pta["target"].values]
         self.target.offer([(each, each) for each in targets])
         self._draw()
@@ -108,3 +121,8 @@ class CompareTab:
             self.curve.show(
                 found.question.mic, lines_of(found, target=self.target.value), wanted=found.question.level
             )
+
+
+def _compared(question: Question) -> tuple[Answer, str]:
+    found = answer(question)
+    return found, present.comparison(question.regimens, found.pta, found.cfr, question.level)

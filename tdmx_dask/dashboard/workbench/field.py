@@ -12,7 +12,7 @@ from tdmx_dask.dashboard.look import SHEET, escaped, text_div
 
 __all__ = ["Choice", "Field", "Message", "button"]
 
-_LONGEST = 200_000
+_LONGEST, _LINE, _SHOWN = 100_000, 2_000, 500
 
 
 class Message:
@@ -42,7 +42,12 @@ class Message:
 
     def complain(self, error: object) -> None:
         """Say what is wrong."""
-        self.say(str(error), "bad")
+        self.say(_bounded(str(error)), "bad")
+
+
+def _bounded(text: str) -> str:
+    """A complaint that repeats a long value, without its middle."""
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]} … {text[-_SHOWN // 2 :]}"
 
 
 class Field:
@@ -81,7 +86,9 @@ class Field:
             **options,
         }
         self.widget = (
-            TextInput(**shared) if rows == 1 else TextAreaInput(rows=rows, max_length=_LONGEST, **shared)
+            TextInput(max_length=_LINE, **shared)
+            if rows == 1
+            else TextAreaInput(rows=rows, max_length=_LONGEST, **shared)
         )
         self.message = Message(f"message-{key}")
         self.root: Column = column(self.widget, self.message.root, spacing=0, **size)
@@ -97,7 +104,7 @@ class Field:
 
     def say(self, complaint: str | None) -> None:
         """Say what is wrong with it; None: nothing."""
-        self.message.say(complaint or "", "bad")
+        self.message.say(_bounded(complaint or ""), "bad")
         self.widget.css_classes = ["wrong"] if complaint else []
 
     def on_change(self, call: Callable[[], object]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import CancelledError
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bokeh.layouts import column, row
 from bokeh.models import FileInput, LayoutDOM
@@ -17,13 +17,19 @@ from tdmx_dask.dashboard.look import SHEET, escaped, text_div
 from tdmx_dask.dashboard.workbench import present
 from tdmx_dask.dashboard.workbench.field import Choice, Field, Message, button
 from tdmx_dask.dashboard.workbench.latest import Latest, explain
-from tdmx_dask.dashboard.workbench.layout import beside, content_of, when_uploaded
+from tdmx_dask.dashboard.workbench.layout import beside, content_of, uploaded, when_uploaded
+from tdmx_dask.dashboard.workbench.numbers import number_of, whole_of
 from tdmx_dask.dashboard.workbench.patient_text import Complaints, PatientText, patients_of_file
 from tdmx_dask.dashboard.workbench.session import Session
 from tdmx_dask.domain.patient import Patient, read_patient
 from tdmx_dask.domain.prior import FITTED, UNITS
-from tdmx_dask.errors import FitCancelled, InputError, TdmxError
+from tdmx_dask.errors import FitCancelled, TdmxError
 from tdmx_dask.fitting.future import FitFuture
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from tdmx_dask.fitting.fit import Fit
 
 __all__ = ["FitTab"]
 
@@ -64,13 +70,15 @@ class FitTab:
         self._kept: Any = None
         self._make_fields()
         self._make_results()
+        document, shop = session.document, session.shop
         self._starts: Latest[FitFuture] = Latest(
-            session.document, session.shop.slow, self._started, self._refused
+            document, shop.slow, self._started, self._refused, FitFuture.cancel
         )
-        self._ends: Latest[Individual] = Latest(
-            session.document, session.shop.slow, self._found, self._refused
+        self._ends: Latest[_Found] = Latest(document, shop.slow, self._show, self.message.complain)
+        self._files: Latest[tuple[Patient, ...]] = Latest(
+            document, shop.slow, self._take_patients, self.message.complain
         )
-        session.document.on_session_destroyed(self._window_closed)
+        document.on_session_destroyed(self._window_closed)
         self.fill(read_patient(_EXAMPLE))
 
     # --- the form -----------------------------------------------------------------------------------------
@@ -173,14 +181,14 @@ class FitTab:
             each.visible = name in names
 
     def _take_file(self) -> None:
-        try:
-            self._uploaded = patients_of_file(*content_of(self.upload))
-        except TdmxError as error:
-            self.message.complain(error)
-            return
+        name, content = uploaded(self.upload)
+        self._files.ask(lambda: patients_of_file(name, content_of(name, content)))
+
+    def _take_patients(self, patients: tuple[Patient, ...]) -> None:
+        self._uploaded = patients
         self.message.say("")
-        self.whose.root.visible = len(self._uploaded) > 1
-        self.whose.offer([(each.id, each.id) for each in self._uploaded], self._uploaded[0].id)
+        self.whose.root.visible = len(patients) > 1
+        self.whose.offer([(each.id, each.id) for each in patients], patients[0].id)
         self._choose_patient()
 
     def _choose_patient(self) -> None:
@@ -234,11 +242,18 @@ class FitTab:
             return
         self._patient = patient
         self._unwanted = False
+        self._ends.drop()
+        self._blank()
         self.start.disabled, self.cancel.disabled = True, False
         self.chains.text = present.chains((), "starting")
         shop = self.session.shop
         given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
         self._starts.ask(partial(fit_async, patient, library=shop.library, on=shop.on, **given))
+
+    def _blank(self) -> None:
+        """Show no result: that of an earlier fit is not of what is fitted now."""
+        self.course.figure.visible = False
+        self.tables.text = ""
 
     def stop(self) -> None:
         """Cancel the fit, also one that is only about to start."""
@@ -256,7 +271,10 @@ class FitTab:
         future = self._future
         if future is None:
             return
-        shown = present.chains(future.progress(), f"{future.name}: {future.status}")
+        waits = (
+            ": other fits of this server, or of its cluster, go first" if future.status == "queued" else ""
+        )
+        shown = present.chains(future.progress(), f"{future.name}: {future.status}{waits}")
         if self.chains.text != shown:
             self.chains.text = shown
         if not future.done():
@@ -272,7 +290,7 @@ class FitTab:
             self.message.say(explain(error), "bad")
         else:
             if self._patient is not None:
-                self._ends.ask(partial(individual_of, self._patient, found))
+                self._ends.ask(partial(_described, self._patient, found))
 
     def _rest(self) -> None:
         if self._looking is not None:
@@ -290,9 +308,9 @@ class FitTab:
             field.say(message)
         self.chains.text = ""
 
-    def _found(self, found: Individual) -> None:
+    def _show(self, found: _Found) -> None:
         self.message.say("")
-        course = course_of(found)
+        course = found.course
         self.course.figure.visible = course is not None
         if course is not None:
             levels = zip(
@@ -302,33 +320,40 @@ class FitTab:
             self.course.show(
                 course["time"].values, bands, [(at, each, bool(below)) for at, each, below in levels]
             )
-        self.tables.text = "".join(
-            (f"<h2>{escaped(found.fit.name)}</h2>", present.problems(found), "<h2>Posterior</h2>", present.posterior(found),
-             "<h2>Levels against their prediction</h2>", present.levels(found), f"<p class='soft'>{escaped(_made_by(found))}</p>")
-        )  # fmt: skip
-        self.session.add_fit(found)
+        self.tables.text = found.tables
+        self.session.add_fit(found.individual)
 
     def _window_closed(self, _context: Any) -> None:
         # Nobody is left to cancel it or to see it end.
         self.stop()
 
 
-def _made_by(found: Individual) -> str:
-    fit, sizes = found.fit, found.fit.draws.sizes
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is shown of a fit."""
+
+    individual: Individual
+    course: xr.Dataset | None
+    tables: str
+
+
+def _described(patient: Patient, fit: Fit) -> _Found:
+    """What a fit found; some tens of milliseconds, more for many draws."""
+    individual = individual_of(patient, fit)
+    sizes = fit.draws.sizes
     drawn = f"{sizes['chain']} chains of {sizes['draw']:,} draws, seed {fit.attrs.get('seed')}"
-    return f"{fit.engine}, {drawn}, {fit.seconds:.2g} s; kept in the library as {fit.path.name[:12]}…"
+    made = f"{fit.engine}, {drawn}, {fit.seconds:.2g} s; kept in the library as {fit.path.name[:12]}…"
+    parts = (
+        f"<h2>{escaped(fit.name)}</h2>", present.problems(individual), "<h2>Posterior</h2>", present.posterior(individual),
+        "<h2>Levels against their prediction</h2>", present.levels(individual), f"<p class='soft'>{escaped(made)}</p>",
+    )  # fmt: skip
+    return _Found(individual, course_of(individual), "".join(parts))
 
 
 def _figure(name: str, text: str) -> float | int | None:
-    text = text.strip()
-    if not text and name in ("target_ess", "seed"):
+    if not text.strip() and name in ("target_ess", "seed"):
         return None
-    read: Callable[[str], float | int] = float if name == "target_ess" else int
-    try:
-        return read(text)
-    except ValueError:
-        what = "a number" if name == "target_ess" else "a whole number"
-        raise InputError(name, text, f"it is {what}", "Mend it.") from None
+    return number_of(name, text, "it") if name == "target_ess" else whole_of(name, text, "it")
 
 
 _MODELS = {

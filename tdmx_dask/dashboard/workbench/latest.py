@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from bokeh.document import Document
 
-from tdmx_dask.errors import InputError, TdmxError
+from tdmx_dask.errors import TdmxError
 
 __all__ = ["Latest", "explain"]
 
@@ -37,6 +37,7 @@ class Latest(Generic[_T]):
     executor : where it runs
     then : takes an answer
     failed : takes a message
+    unwanted : takes an answer that nobody waits for any more, in the thread that made it
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class Latest(Generic[_T]):
         executor: Executor,
         then: Callable[[_T], object],
         failed: Callable[[str], object],
+        unwanted: Callable[[_T], object] | None = None,
     ) -> None:
         self._document, self._executor = document, executor
-        self._then, self._failed = then, failed
+        self._then, self._failed, self._unwanted = then, failed, unwanted
         self._next: tuple[Callable[[], _T], Executor] | None = None
         self._runs = self._over = False
+        self._wanted = 0
         document.on_session_destroyed(self._end)
 
     @property
@@ -63,27 +66,38 @@ class Latest(Generic[_T]):
         if not self._runs:
             self._start()
 
+    def drop(self) -> None:
+        """Want nothing any more: neither what waits nor what is being computed."""
+        self._next = None
+        self._wanted += 1
+
     def _start(self) -> None:
         asked, self._next = self._next, None
         if asked is not None:
             self._runs = True
             work, executor = asked
-            executor.submit(work).add_done_callback(self._done)
+            executor.submit(work).add_done_callback(partial(self._done, self._wanted))
 
-    def _done(self, future: Future[_T]) -> None:
+    def _done(self, wanted: int, future: Future[_T]) -> None:
         if not self._over:
-            self._document.add_next_tick_callback(partial(self._take, future))
+            self._document.add_next_tick_callback(partial(self._take, wanted, future))
+        elif self._unwanted is not None and not future.cancelled() and future.exception() is None:
+            self._unwanted(future.result())
 
-    def _take(self, future: Future[_T]) -> None:
+    def _take(self, wanted: int, future: Future[_T]) -> None:
         self._runs = False
-        error = future.exception()
-        if error is None:
-            self._then(future.result())
-        elif isinstance(error, InputError):
-            self._failed(str(error))
-        else:
+        try:
+            if wanted != self._wanted:
+                if self._unwanted is not None and future.exception() is None:
+                    self._unwanted(future.result())
+            elif (error := future.exception()) is not None:
+                self._failed(explain(error))
+            else:
+                self._then(future.result())
+        except Exception as error:  # what was to be shown cannot be shown
             self._failed(explain(error))
-        self._start()
+        finally:
+            self._start()
 
     def _end(self, _context: Any) -> None:
         self._over, self._next = True, None

@@ -14,23 +14,36 @@ from tdmx_dask.dashboard.line import Line
 from tdmx_dask.dashboard.workbench.question import Answer
 from tdmx_dask.errors import InputError
 
-__all__ = ["beside", "content_of", "lines_of", "when_uploaded"]
+__all__ = ["beside", "content_of", "lines_of", "uploaded", "when_uploaded"]
 
 _BESIDE = "@media (max-width: 1000px) { :host { display: block !important; } }"
 
 
 def beside(form: LayoutDOM, results: LayoutDOM) -> Row:
     """A form with its results beside it, or below on a narrow page."""
+    results.styles = {"min-width": "0", "max-width": "100%"}
     return row(form, results, sizing_mode="stretch_width", spacing=28, stylesheets=[_BESIDE])
 
 
 def when_uploaded(document: Document, upload: FileInput, call: Callable[[], None]) -> None:
     """Call once a file is there: its content, its name and its kind come one after the other."""
-    upload.on_change("value", lambda _attr, _old, _new: document.add_next_tick_callback(call))
+
+    def changed(_attr: str, _old: object, new: object) -> None:
+        if new:  # and not emptied again
+            document.add_next_tick_callback(call)
+
+    upload.on_change("value", changed)
 
 
-def content_of(upload: FileInput) -> tuple[str, bytes]:
-    """Name and content of an uploaded file.
+def uploaded(upload: FileInput) -> tuple[str, str]:
+    """Name and content (base64) of a file; the input is emptied, so that the same file, mended, is taken again."""
+    name, content = str(upload.filename), str(upload.value)
+    upload.clear()
+    return name, content
+
+
+def content_of(name: str, content: str) -> bytes:
+    """The bytes of an uploaded file.
 
     Raises
     ------
@@ -38,9 +51,9 @@ def content_of(upload: FileInput) -> tuple[str, bytes]:
         It did not arrive whole.
     """
     try:
-        return str(upload.filename), base64.b64decode(upload.value, validate=True)
-    except (binascii.Error, TypeError, ValueError):
-        raise InputError("file", upload.filename, "it did not arrive whole", "Try again.") from None
+        return base64.b64decode(content, validate=True)
+    except (binascii.Error, ValueError):
+        raise InputError("file", name, "it did not arrive whole", "Try again.") from None
 
 
 def lines_of(found: Answer, *, target: str | None = None) -> list[Line]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ __all__ = ["Complaints", "PatientText", "patients_of_file", "read_level_lines"]
 _T = TypeVar("_T")
 _NUMBER = re.compile(NUMBER)
 _PERCENT_OR_NUMBER = re.compile(rf"\s*({NUMBER})\s*(%?)\s*")
-_MOST_BYTES = 2_000_000
+_MOST_BYTES, _MOST_PATIENTS = 2_000_000, 500
 
 
 class Complaints(dict[str, str]):
@@ -96,7 +96,7 @@ class PatientText:
     def read(self) -> tuple[Patient | None, Complaints]:
         """The patient; None where anything is wrong, and what that is."""
         wrong = Complaints()
-        covariates = _covariates(self.covariates, wrong)
+        covariates = wrong.reading("covariates", lambda: _covariates(self.covariates)) or {}
         priors = self.kept if self.kept is not None else self._priors(wrong)
         regimen = wrong.reading("regimen", lambda: Regimen.parse(self.regimen))
         levels = wrong.reading("levels", lambda: read_level_lines(self.levels))
@@ -146,7 +146,7 @@ def _population(
     bsv: Mapping[str, object],
     correlations: Mapping[str, float],
 ) -> Population:
-    units = dict(line.split(maxsplit=1) for line in texts.units.splitlines() if line.strip())
+    units = _units(texts.units)
     mapping: dict[str, object] = {
         "name": f"prior of {texts.id}",
         "model": texts.model,
@@ -243,14 +243,13 @@ def _level_line(level: Level) -> str:
     return f"{number_text(level.time)}  {'<' if level.below else ''}{number_text(level.value)}"
 
 
-def _covariates(text: str, wrong: Complaints) -> dict[str, Measurement]:
-    found = {}
+def _covariates(text: str) -> dict[str, Measurement]:
+    found: dict[str, Measurement] = {}
     for line in (each.strip() for each in re.split(r"[\n;]", text)):
         if line:
             name, _, value = line.replace(":", " ", 1).replace("=", " ", 1).partition(" ")
-            read = wrong.reading("covariates", partial(Measurement.read, name, value.strip()))
-            if read is not None:
-                found[name] = read
+            _new("covariates", name, found)
+            found[name] = Measurement.read(name, value.strip())
     return found
 
 
@@ -265,13 +264,24 @@ def _typical(name: str, text: str) -> object:
     return float(text) if _NUMBER.fullmatch(text.strip()) else str(Expression.parse(text.strip(), name=name))
 
 
-def _units(text: str) -> None:
+def _units(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
     for line in text.splitlines():
-        if line.strip() and len(line.split(maxsplit=1)) < 2:
-            rule = "a line has a covariate of the formulas and its unit"
-            raise InputError(
-                "units", shortened(line.strip()), rule, "Write CCr mL/min/1.73m2, or SEX female."
-            )
+        if line.strip():
+            name, _, unit = line.strip().partition(" ")
+            if not unit.strip():
+                rule = "a line has a covariate of the formulas and its unit"
+                raise InputError(
+                    "units", shortened(line.strip()), rule, "Write CCr mL/min/1.73m2, or SEX female."
+                )
+            _new("units", name, found)
+            found[name] = unit.strip()
+    return found
+
+
+def _new(field: str, name: str, found: Collection[str]) -> None:
+    if name in found:
+        raise InputError(field, shortened(name), "it is given twice", "Leave one out.")
 
 
 def _plain(name: str, value: object) -> float:
@@ -298,17 +308,18 @@ def _spread(name: str, text: str) -> dict[str, object]:
 
 
 def _correlations(text: str) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
     for line in (each.strip() for each in text.splitlines()):
         if line:
             pair, colon, value = line.rpartition(":")
-            if not colon or not _NUMBER.fullmatch(value.strip().lstrip("+-")):
+            if not colon or not _NUMBER.fullmatch(value.strip()):
                 raise InputError(
                     "correlations",
                     shortened(line),
                     "a line has two parameters and their correlation",
                     "Write CL, Vc: 0.4.",
                 )
+            _new("correlations", pair.strip(), found)
             found[pair.strip()] = float(value)
     return found
 
@@ -352,19 +363,20 @@ def patients_of_file(name: str, content: bytes) -> tuple[Patient, ...]:
     """
     if len(content) > _MOST_BYTES:
         raise InputError("file", name, f"a file of patients has at most {_MOST_BYTES:,} bytes", "Thin it.")
-    suffix = Path(name).suffix.lower()
+    suffix = ".yaml" if name.lower().endswith((".yaml", ".yml")) else ".csv"
     with TemporaryDirectory(prefix="tdmx-") as folder:
         path = Path(folder) / f"uploaded{suffix}"
         path.write_bytes(content)
         try:
-            if suffix in (".yaml", ".yml"):
+            if suffix == ".yaml":
                 return (Patient.from_mapping(read_yaml(path), path=path),)
-            return read_cohort(path)
+            found = read_cohort(path)
         except InputError as error:  # the folder is nobody's business
             fix = error.fix.replace(str(path), name).replace(path.name, name)
-            raise InputError(
-                error.name.replace(path.name, name),
-                str(error.value).replace(str(path), name),
-                error.rule,
-                fix,
-            ) from None
+            value = str(error.value).replace(str(path), name)
+            raise InputError(error.name.replace(path.name, name), value, error.rule, fix) from None
+    if len(found) > _MOST_PATIENTS:
+        raise InputError(
+            "file", name, f"a page holds at most {_MOST_PATIENTS} patients", "Use tdmx fit for a cohort."
+        )
+    return found

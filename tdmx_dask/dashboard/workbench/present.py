@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 
 import xarray as xr
@@ -9,6 +10,8 @@ import xarray as xr
 from tdmx_dask.api.individual import Individual, level_rows, posterior_rows
 from tdmx_dask.dashboard.look import escaped
 from tdmx_dask.domain.regimen import Regimen
+from tdmx_dask.domain.units import number_text
+from tdmx_dask.errors import InputError
 from tdmx_dask.fitting.future import ChainProgress
 from tdmx_dask.plot.style import mic_label, percent
 from tdmx_dask.report.tables import Table, cfr_tables, pta_tables
@@ -23,7 +26,10 @@ _PHASES = {
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1, kind: str = "") -> str:
     """A table; the first `words` columns are text, the others numbers; cells are markup."""
     sort = ["" if place < words else " class='n'" for place in range(len(head))]
-    heads = "".join(f"<th{how}>{escaped(cell)}</th>" for how, cell in zip(sort, head, strict=True))
+    heads = "".join(
+        f"<th{how} style='white-space:normal'>{escaped(cell)}</th>"
+        for how, cell in zip(sort, head, strict=True)
+    )
     body = "".join(
         "<tr>" + "".join(f"<td{how}>{cell}</td>" for how, cell in zip(sort, row, strict=True)) + "</tr>"
         for row in rows
@@ -67,37 +73,38 @@ def _cells(table: Table) -> str:
 
 
 def comparison(regimens: Sequence[Regimen], pta: xr.Dataset, cfr: xr.Dataset | None, level: float) -> str:
-    """A row a regimen: what it asks of the ward, and what it attains by target; the best of a column stands out."""
-    targets = [str(each) for each in pta["target"].values]
+    """A row a regimen: what it asks of the ward, and what it attains by target; the best of a column stands out.
+
+    Parameters
+    ----------
+    regimens : those of the results
+    pta, cfr : of one scenario
+    level : PTA that is wanted, a fraction
+    """
+    pta, cfr = pta.isel(scenario=0), None if cfr is None else cfr.isel(scenario=0)
+    labels = [regimen.label for regimen in regimens]
+    without = set(json.loads(pta.attrs["without_mic"]))
     columns: list[tuple[str, list[float], str]] = []
-    for target in targets:
-        at = pta["breakpoint"].sel(target=target).values.reshape(-1).tolist()
-        if "MIC" in target and pta.sizes["mic"] > 1:
-            columns.append((f"breakpoint, mg/L: {target}", at, "mic"))
-        else:
+    for target in map(str, pta["target"].values):
+        one = pta.sel(target=target, regimen=labels)
+        if target not in without and pta.sizes["mic"] > 1:
             columns.append(
-                (
-                    f"PTA: {target}",
-                    pta["pta"].sel(target=target).values.reshape(len(regimens), -1)[:, 0].tolist(),
-                    "share",
-                )
+                (f"breakpoint at {percent(level)}, mg/L: {target}", one["breakpoint"].values.tolist(), "mic")
             )
+        else:
+            at = "" if target in without else f" at a MIC of {mic_label(float(pta['mic'].values[0]))} mg/L"
+            columns.append((f"PTA{at}: {target}", one["pta"].values[:, 0].tolist(), "share"))
     if cfr is not None:
-        for target in targets:
-            for organism in cfr["organism"].values.tolist():
-                values = cfr["cfr"].sel(target=target, organism=organism).values.reshape(-1).tolist()
+        for target in (each for each in map(str, cfr["target"].values) if each not in without):
+            for organism in map(str, cfr["organism"].values):
+                values = cfr["cfr"].sel(target=target, organism=organism, regimen=labels).values.tolist()
                 columns.append((f"CFR, {organism}: {target}", values, "share"))
     best = [max((each for each in values if each == each), default=None) for _, values, _ in columns]
     rows = []
     for place, regimen in enumerate(regimens):
-        cells = [
-            escaped(regimen.label),
-            _amount(regimen),
-            f"{regimen.infusion_hours_per_day:g}",
-            f"{regimen.interventions_per_day:g}",
-        ]
+        cells = [escaped(regimen.label), *map(escaped, _burden(regimen))]
         for (_, values, kind), top in zip(columns, best, strict=True):
-            text = _value(values[place], kind)
+            text = escaped(_value(values[place], kind, level))
             good = values[place] == top and len(regimens) > 1
             enough = kind == "share" and values[place] >= level
             cells.append(
@@ -105,17 +112,26 @@ def comparison(regimens: Sequence[Regimen], pta: xr.Dataset, cfr: xr.Dataset | N
             )
         rows.append(cells)
     head = ("Regimen", "dose a day", "infusion, h a day", "doses a day", *(name for name, _, _ in columns))
-    return _table(head, rows, kind="comparison") + "<p class='soft'>Bold: the best of its column.</p>"
+    note = "Bold: the best of its column; green: as much as is wanted. Dose, infusion and doses a day are those of the maintenance."
+    return _table(head, rows, kind="comparison") + f"<p class='soft'>{note}</p>"
 
 
-def _amount(regimen: Regimen) -> str:
-    return f"{regimen.daily_dose:g} {'mg/kg' if regimen.per_kg else 'mg'}"
+def _burden(regimen: Regimen) -> tuple[str, str, str]:
+    """Of the maintenance, a day; dashes where nothing repeats, or its doses have no common unit."""
+    try:
+        dose = f"{number_text(regimen.daily_dose)} {regimen.unit}"
+        return dose, number_text(regimen.infusion_hours_per_day), number_text(regimen.interventions_per_day)
+    except InputError:
+        return "–", "–", "–"
 
 
-def _value(value: float, kind: str) -> str:
+def _value(value: float, kind: str, level: float) -> str:
     if value != value:
         return "none"
-    return mic_label(value) if kind == "mic" else percent(value)
+    if kind == "mic":
+        return mic_label(value)
+    # Near what is wanted a whole per cent could stand on the wrong side of it.
+    return f"{100 * value:.1f} %" if abs(value - level) < 0.01 else percent(value)
 
 
 def chains(progress: Sequence[ChainProgress], status: str) -> str:

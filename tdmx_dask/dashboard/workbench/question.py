@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,13 +12,15 @@ from typing import TYPE_CHECKING
 
 from tdmx_dask.api.nouns import body_weight, read_mic, read_targets
 from tdmx_dask.api.verbs import cfr, pta
+from tdmx_dask.dashboard.workbench.numbers import number_of, whole_of
 from tdmx_dask.dashboard.workbench.patient_text import Complaints
 from tdmx_dask.dashboard.workbench.sources import Source
 from tdmx_dask.domain.mic import MICDistribution
 from tdmx_dask.domain.regimen import Regimen
 from tdmx_dask.domain.study import needs_mic, noting
 from tdmx_dask.domain.target import AllOf, Target
-from tdmx_dask.domain.units import NUMBER, real, shortened, whole
+from tdmx_dask.domain.units import NUMBER, real, whole
+from tdmx_dask.domain.window import Window
 from tdmx_dask.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,6 +47,8 @@ MOST_PROFILES = 20_000_000
 
 _LONG = 300_000
 """Profiles; some tens of milliseconds."""
+
+_MOST_ORGANISMS, _MOST_BYTES = 50, 2_000_000
 
 _SEED = 0
 _LEADING_NUMBER = re.compile(rf"\s*(<=|>|≤)?\s*{NUMBER}\s*$")
@@ -78,9 +83,20 @@ class Question:
     notes: tuple[str, ...] = ()
 
     @property
+    def work(self) -> int:
+        """Profiles, each counted once for every dose that is followed."""
+        single = [
+            each
+            for target in self.targets
+            for each in (target.targets if isinstance(target, AllOf) else (target,))
+        ]
+        doses = sum(_doses(regimen, each.window) for regimen in self.regimens for each in single)
+        return self.subjects * self.source.n_draws * max(len(self.regimens), doses)
+
+    @property
     def long(self) -> bool:
         """Whether it takes so long that other windows must not wait for it."""
-        return self.subjects * self.source.n_draws * len(self.regimens) > _LONG
+        return self.work > _LONG
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +141,7 @@ class QuestionText:
         fu = wrong.reading("fu", lambda: _fu(self.fu))
         weight = wrong.reading("weight", lambda: _weight(self.weight))
         level = wrong.reading("level", lambda: _level(self.level))
-        subjects = wrong.reading("subjects", lambda: _subjects(self.subjects, source, len(regimens or ())))
+        subjects = wrong.reading("subjects", lambda: _subjects(self.subjects, source))
         if wrong or regimens is None or targets is None:
             return None, wrong
         mic = wrong.reading("mic", lambda: _mic(self.mic, targets, distributions))
@@ -134,6 +150,11 @@ class QuestionText:
         question = Question(
             source, regimens, targets, mic, distributions, fu, weight, subjects, level, tuple(notes)
         )
+        if question.work > MOST_PROFILES:
+            home, value = ("subjects", subjects) if subjects > 1 else ("regimens", len(regimens))
+            rule = f"this is about as much as {question.work:,} profiles, more than the {MOST_PROFILES:,} of this page"
+            wrong[home] = str(InputError(home, value, rule, "Ask for less, or use tdmx pta on a cluster."))
+            return None, wrong
         return question, wrong
 
 
@@ -194,11 +215,16 @@ def _regimens(text: str) -> tuple[Regimen, ...]:
             "Leave some out, or use tdmx pta.",
         )
     regimens = tuple(Regimen.parse(line) for line in lines)
-    labels = [regimen.label for regimen in regimens]
-    twice = next((label for label in labels if labels.count(label) > 1), None)
-    if twice is not None:
-        raise InputError("regimens", twice, "a regimen is given twice", "Leave one out.")
+    _once("regimens", [regimen.label for regimen in regimens], "a regimen is given twice")
     return regimens
+
+
+def _once(name: str, labels: Sequence[str], rule: str) -> None:
+    seen: set[str] = set()
+    for label in labels:
+        if label in seen:
+            raise InputError(name, label, rule, "Leave one out, or name it differently.")
+        seen.add(label)
 
 
 def _targets(text: str) -> tuple[Target | AllOf, ...]:
@@ -221,11 +247,10 @@ def _distributions(text: str) -> tuple[MICDistribution, ...]:
         found.append(
             MICDistribution.parse(rest if named else line, organism=organism.strip() if named else "isolates")
         )
-    names = [each.organism for each in found]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    _once("organism", [each.organism for each in found], "two distributions have the same name")
+    if len(found) > _MOST_ORGANISMS:
         raise InputError(
-            "organism", twice, "two distributions have the same name", "Write another before the first colon."
+            "distributions", len(found), f"a page holds at most {_MOST_ORGANISMS}", "Leave some out."
         )
     return tuple(found)
 
@@ -239,18 +264,12 @@ def _mic(
     return tuple(sorted({*grid, *(mic for one in distributions for mic in one.mic)}))
 
 
-def _number(name: str, text: str, what: str) -> float:
-    if not re.fullmatch(NUMBER, text.strip()):
-        raise InputError(name, shortened(text), f"{what} is a number", "Write it with a decimal point.")
-    return float(text)
-
-
 def _fu(text: str) -> float | None:
     if not text.strip():
         return None
     return real(
         "fu",
-        _number("fu", text, "an unbound fraction"),
+        number_of("fu", text, "an unbound fraction"),
         "an unbound fraction",
         gt=0,
         le=1,
@@ -259,12 +278,12 @@ def _fu(text: str) -> float | None:
 
 
 def _weight(text: str) -> float | None:
-    return body_weight("weight", _number("weight", text, "a body weight in kg")) if text.strip() else None
+    return body_weight("weight", number_of("weight", text, "a body weight in kg")) if text.strip() else None
 
 
 def _level(text: str) -> float:
     percent = text.strip().endswith("%")
-    value = _number("level", text.strip().rstrip("%"), "the wanted PTA") / (100 if percent else 1)
+    value = number_of("level", text.strip().rstrip("%"), "the wanted PTA") / (100 if percent else 1)
     if not 0 < value < 1:
         raise InputError(
             "level", text.strip(), "the wanted PTA is a fraction, 0 < level < 1", "Write 90% or 0.9."
@@ -272,21 +291,22 @@ def _level(text: str) -> float:
     return value
 
 
-def _subjects(text: str, source: Source, n_regimens: int) -> int:
-    n = whole("subjects", _whole(text), "the number of virtual patients a draw")
+def _subjects(text: str, source: Source) -> int:
+    n = whole("subjects", whole_of("subjects", text, "the number of virtual patients a draw"), "it")
     if n > 1 and not source.two_level:
         rule = "these draws have no between-subject variability to draw patients from"
         raise InputError("subjects", n, rule, "Write 1.")
-    profiles = n * source.n_draws * max(1, n_regimens)
-    if profiles > MOST_PROFILES:
-        rule = f"{profiles:,} profiles are more than the {MOST_PROFILES:,} of this page"
-        raise InputError("subjects", n, rule, "Take fewer, or use tdmx pta on a cluster.")
     return n
 
 
-def _whole(text: str) -> object:
-    value = text.strip()
-    return int(value) if re.fullmatch(r"[+-]?\d+", value) else value
+def _doses(regimen: Regimen, window: Window) -> int:
+    """Doses that are followed one by one, about; one where there is a steady state."""
+    if window.kind in ("ss", "first_dose") or regimen.cycle is None:
+        return 1 if window.kind == "ss" else 1 + len(regimen.history)
+    cycle = regimen.cycle
+    end = {"day1": 24.0, "interval": (window.n or 0) * cycle.tau}.get(window.kind, window.end or 0.0)
+    times = max(0.0, end - cycle.start) / cycle.tau
+    return 1 + len(regimen.history) + len(cycle.events) * math.ceil(min(times, cycle.n or math.inf))
 
 
 def distributions_of_file(name: str, content: bytes) -> tuple[MICDistribution, ...]:
@@ -297,14 +317,26 @@ def distributions_of_file(name: str, content: bytes) -> tuple[MICDistribution, .
     InputError
         It is no such table.
     """
+    if len(content) > _MOST_BYTES:
+        raise InputError(
+            "file", name, f"a table of MICs has at most {_MOST_BYTES:,} bytes here", "Take fewer organisms."
+        )
     with TemporaryDirectory(prefix="tdmx-") as folder:
         path = Path(folder) / "uploaded.csv"
         path.write_bytes(content)
         try:
-            return MICDistribution.read_csv(path, source=name)
+            found = MICDistribution.read_csv(path, source=name)
         except InputError as error:
             value = str(error.value).replace(str(path), name)
             raise InputError(error.name.replace(path.name, name), value, error.rule, error.fix) from None
+    if len(found) > _MOST_ORGANISMS:
+        raise InputError(
+            "file",
+            name,
+            f"its {len(found)} organisms are more than the {_MOST_ORGANISMS} of a page",
+            "Take fewer.",
+        )
+    return found
 
 
 def distribution_lines(distributions: Sequence[MICDistribution]) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 import socket
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from bokeh.server.tornado import BokehTornado
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
+from tornado.routing import PathMatches, Rule, RuleRouter
 from tornado.web import RequestHandler
+from tornado.websocket import WebSocketHandler
 
 from tdmx_dask.dashboard.workbench.document import fill
-from tdmx_dask.dashboard.workbench.session import Shop
+from tdmx_dask.dashboard.workbench.session import Shop, Worker
 from tdmx_dask.errors import InputError
 
 __all__ = ["Workbench"]
@@ -30,7 +32,8 @@ ADDRESS = "127.0.0.1"
 NICENESS = 10
 """Added to that of fits, so that the page answers while they have all cores."""
 
-_LARGEST_MESSAGE = 20 * 2**20
+_LARGEST_MESSAGE = 100 * 2**20
+"""Bytes: files of more than a page takes arrive, too, to be refused with a word."""
 
 
 class _Refused(RequestHandler):
@@ -84,13 +87,18 @@ class _Token(AuthProvider):  # type: ignore[misc]
         return None
 
     def _user(self, handler: RequestHandler) -> str | None:
-        if hmac.compare_digest(handler.get_cookie(self._cookie, "") or "", self._token):
+        if self._is_token(handler.get_cookie(self._cookie, "") or ""):
             return "owner"
-        if hmac.compare_digest(handler.get_query_argument("token", ""), self._token):
-            # A socket's handshake cannot set it, and need not: the page was there first.
-            handler.set_cookie(self._cookie, self._token, httponly=True, samesite="Strict")
+        if self._is_token(handler.get_query_argument("token", "")):
+            if not isinstance(
+                handler, WebSocketHandler
+            ):  # whose handshake is over; the page was there before
+                handler.set_cookie(self._cookie, self._token, httponly=True, samesite="Strict")
             return "owner"
         return None
+
+    def _is_token(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), self._token.encode())
 
 
 class Workbench:
@@ -107,7 +115,7 @@ class Workbench:
     Raises
     ------
     InputError
-        The port is taken.
+        The port is taken, or an origin is none.
     """
 
     def __init__(
@@ -122,18 +130,18 @@ class Workbench:
         self.token = secrets.token_urlsafe(24)
         sockets = _bound(port)
         self.port: int = sockets[0].getsockname()[1]
-        self._quick = ThreadPoolExecutor(1, "tdmx-quick")
-        self._slow = ThreadPoolExecutor(1, "tdmx-slow")
-        shop = Shop(self._quick, self._slow, library, on)
+        shop = Shop(Worker("tdmx-quick"), Worker("tdmx-slow"), library, on)
+        seen_at = [f"{ADDRESS}:{self.port}", f"localhost:{self.port}", *map(_origin, origins)]
         tornado = BokehTornado(
             {"/": Application(FunctionHandler(lambda document: fill(document, shop)))},
-            extra_websocket_origins=[f"{ADDRESS}:{self.port}", f"localhost:{self.port}", *origins],
+            extra_websocket_origins=seen_at,
             auth_provider=_Token(self.token, self.port),
             websocket_max_message_size_bytes=_LARGEST_MESSAGE,
             unused_session_lifetime_milliseconds=int(1000 * unused_seconds),
             check_unused_sessions_milliseconds=int(300 * unused_seconds),
         )
-        http = HTTPServer(tornado)
+        # The page, its socket and its scripts; Bokeh's other ways in are for embedding, which is not meant.
+        http = HTTPServer(RuleRouter([Rule(PathMatches(r"/(|ws|refused|static/.*)"), tornado)]))
         http.add_sockets(sockets)
         self._server = BaseServer(IOLoop.current(), tornado, http)
         self._server.start()
@@ -144,10 +152,16 @@ class Workbench:
         return f"http://{ADDRESS}:{self.port}/?token={self.token}"
 
     def stop(self) -> None:
-        """Close all windows; fits that run are cancelled."""
+        """Listen no more. Fits that run end with this process."""
         self._server.stop(wait=False)
-        for executor in (self._quick, self._slow):
-            executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _origin(given: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.-]+:\d{1,5}", given):
+        raise InputError(
+            "origin", given, "it is HOST:PORT, as a browser sees this server", "For example localhost:6007."
+        )
+    return given.lower()
 
 
 def _bound(port: int) -> list[socket.socket]:

@@ -2,17 +2,52 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
 from bokeh.document import Document
 
 from tdmx_dask.api.individual import Individual
 from tdmx_dask.dashboard.workbench.question import Answer
 
-__all__ = ["Session", "Shop"]
+__all__ = ["Session", "Shop", "Worker"]
+
+
+class Worker(Executor):
+    """One thread that computes; unlike a pool's it is not waited for when the server ends.
+
+    Parameters
+    ----------
+    name : of the thread
+    """
+
+    def __init__(self, name: str) -> None:
+        self._asked: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call a function, after those that were submitted before."""
+        future: Future[Any] = Future()
+        self._asked.put(partial(_call, future, partial(fn, *args, **kwargs)))
+        return future
+
+    def _work(self) -> None:
+        while True:
+            self._asked.get()()
+
+
+def _call(future: Future[Any], function: Callable[[], Any]) -> None:
+    if future.set_running_or_notify_cancel():
+        try:
+            future.set_result(function())
+        except BaseException as error:  # whoever asked is told
+            future.set_exception(error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tdmx_dask.domain.study import Study, read_study, shipped_studies
-from tdmx_dask.domain.units import whole
-from tdmx_dask.errors import InputError
+from tdmx_dask.domain.units import shortened, whole
+from tdmx_dask.errors import InputError, TdmxError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,14 +35,12 @@ class Source:
     draws : dims (chain, draw)
     about : model, number of draws, where they come from
     fu : unbound fraction, where the draws do not have it
-    study : whose population it is; or None
     """
 
     label: str
     draws: xr.Dataset
     about: str
     fu: float | None = None
-    study: Study | None = None
 
     @property
     def n_draws(self) -> int:
@@ -99,7 +97,7 @@ def of_study(name: str, scenario: str, n: int) -> Source:
         study.population.source or study.source,
     )
     label = f"{name}, {scenario}" if len(study.scenarios) > 1 else name
-    return Source(label, draws, ". ".join(text for text in said if text), study.fu, study)
+    return Source(label, draws, ". ".join(text for text in said if text), study.fu)
 
 
 def of_fit(fit: Fit) -> Source:
@@ -126,8 +124,15 @@ def of_store(path: str) -> Source:
         raise InputError(
             "store", "", "the path of a store of draws is wanted here", "Make one with tdmx draws import."
         )
-    place = Path(path.strip()).expanduser()
-    draws = open_draws(place)
+    try:
+        place = Path(path.strip()).expanduser()
+        draws = open_draws(place)
+    except TdmxError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, a NUL, a name that is too long
+        raise InputError(
+            "store", shortened(path.strip()), f"this is no path ({error})", "Check it."
+        ) from None
     n = int(draws.sizes["chain"] * draws.sizes["draw"])
     if n > _LARGEST_STORE:
         raise InputError(

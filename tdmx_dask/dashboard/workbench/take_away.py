@@ -57,5 +57,10 @@ def csv_text(rows: Sequence[Row]) -> str:
     writer = csv.DictWriter(text, names, lineterminator="\n")
     if names:
         writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _harmless(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _harmless(value: object) -> object:
+    """A text that a spreadsheet would take for a formula, with an apostrophe before it (OWASP, CSV injection)."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
