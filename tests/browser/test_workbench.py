@@ -282,6 +282,80 @@ def test_compare__side_by_side(bench: Page) -> None:
     bench.wait_for_selector("#message-compare-regimens >> text=given twice")
 
 
+def test_answers__that_are_not_of_the_form_are_not_shown(bench: Page) -> None:
+    turn_to(bench, "PTA/CFR")
+    wait_until(bench, lambda: curve(bench), "a curve")
+    fill(bench, "n", "abc")
+    bench.wait_for_selector("#message-n >> text=whole number")
+    assert curve(bench) == []
+    bench.locator("#field-study select").select_option("fluconazole_auc")
+    fill(bench, "regimens", "2000 mg q8h inf 2h")
+    bench.wait_for_timeout(300)
+    assert curve(bench) == []  # of another study's draws there is none
+    fill(bench, "n", "200000")
+    bench.locator("#field-kind select").select_option(label="a fit of this window")
+    bench.wait_for_selector("p >> text=there is no fit in this window yet")
+    bench.wait_for_timeout(1500)
+    assert curve(bench) == []  # nor of draws that were on their way
+    turn_to(bench, "Compare")
+    bench.wait_for_selector("p >> text=There are no draws yet")
+    turn_to(bench, "Report")
+    bench.click("#button-cfr-csv")
+    bench.wait_for_selector("#report-message >> text=no rows for cfr.csv")
+    bench.click("#button-report")
+    bench.wait_for_selector("#report-message >> text=nothing to report")
+
+
+def test_unbound_fraction__is_that_of_the_draws(bench: Page, served: Served) -> None:
+    bench.click("#button-fit")
+    bench.wait_for_selector("#posterior")
+    turn_to(bench, "PTA/CFR")
+    bench.locator("#field-study select").select_option("fluconazole_auc")
+    wait_until(
+        bench, lambda: model(bench, "field-fu", "m.placeholder") is not None and curve(bench), "a curve"
+    )
+    fill(bench, "targets", "fT>MIC >= 100%")
+    fill(bench, "regimens", "1000 mg q8h inf 3h")
+    fill(bench, "distributions", "")
+    fill(bench, "mic", "1, 2, 4, 8")
+    bench.locator("#field-kind select").select_option(label="a fit of this window")
+    fit = tdmx.fit(read_patient("meropenem_tdm"), library=served.library, seed=1)  # fu = 0.98
+    right = tdmx.pta(fit.draws, "1000 mg q8h inf 3h", "fT>MIC >= 100%", mic=[1, 2, 4, 8]).pta.values.reshape(
+        -1
+    )
+    wait_until(bench, lambda: np.array_equal(curve(bench), right), "the curve with the patient's own fu")
+
+
+def test_compare__regimens_without_a_day_and_with_two_units(bench: Page) -> None:
+    turn_to(bench, "PTA/CFR")
+    wait_until(bench, lambda: curve(bench), "a curve")
+    fill(bench, "targets", "fAUC24/MIC >= 100 in 0..24h")
+    fill(bench, "fu", "1")
+    fill(bench, "weight", "70")
+    turn_to(bench, "Compare")
+    fill(bench, "compare-regimens", "1000 mg once\n25 mg/kg load inf 1h, then 1000 mg q8h")
+    wait_until(
+        bench,
+        lambda: "1000 mg at 0h" in "".join(bench.locator("#comparison tr").all_inner_texts()),
+        "a comparison",
+    )
+    once, load = (row.split("\t") for row in bench.locator("#comparison tr").all_inner_texts()[1:])
+    assert once[1:4] == ["–", "–", "–"]
+    assert load[1] == "3000 mg"
+
+
+def test_fit__of_the_next_patient_shows_nothing_of_the_last(bench: Page, served: Served) -> None:
+    bench.click("#button-fit")
+    bench.wait_for_selector("#posterior")
+    fill(bench, "id", "patient B")
+    start_long(bench, served, 14)
+    assert bench.locator("#posterior").count() == 0
+    bench.click("#button-cancel")
+    bench.wait_for_selector("#fit-message >> text=cancelled")
+    assert bench.locator("#posterior").count() == 0
+    assert not model(bench, "levels", "m.visible")
+
+
 # --- nonsense -----------------------------------------------------------------------------------------------
 
 FIT_NONSENSE = {
@@ -385,6 +459,12 @@ def test_upload__patients_and_isolates(bench: Page, tmp_path: Path) -> None:
     table.write_text("organism,mic,count\nK. pneumoniae,0.5,60\nK. pneumoniae,2,40\n", encoding="utf-8")
     bench.locator("#upload-mic input").set_input_files(table)
     wait_until(bench, lambda: "K. pneumoniae" in shown(bench), "CFR of the uploaded isolates")
+    table.write_text("organism,mic,count\nE. cloacae,0.5,60\nE. cloacae,2,40\n", encoding="utf-8")
+    bench.locator("#upload-mic input").set_input_files(table)  # the same name, mended
+    wait_until(bench, lambda: "E. cloacae" in shown(bench), "CFR of the mended file")
+    table.write_bytes(b"organism,mic,count\n" + b"x,1,1\n" * 3_000_000)
+    bench.locator("#upload-mic input").set_input_files(table)
+    bench.wait_for_selector("#message-distributions >> text=at most 2,000,000 bytes")
 
 
 # --- windows, strangers -------------------------------------------------------------------------------------
@@ -412,11 +492,34 @@ def test_two_windows__do_not_disturb_each_other(bench: Page, served: Served) -> 
 
 def test_strangers__are_refused(served: Served) -> None:
     address = served.url.split("?")[0]
-    for wrong in (address, f"{address}?token=guess"):
-        with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(wrong)  # noqa: S310
+    ways = {
+        "": 403,
+        "?token=guess": 403,
+        "?token=%C3%A9": 403,
+        "autoload.js?bokeh-autoload-element=1": 404,
+        "metadata": 404,
+        "x": 404,
+    }
+    for way, status in ways.items():
+        with pytest.raises(urllib.error.HTTPError, match=str(status)):
+            urllib.request.urlopen(address + way)  # noqa: S310
     listening = [each.laddr.ip for each in served.process.net_connections("tcp") if each.status == "LISTEN"]
     assert listening == ["127.0.0.1"]
+
+
+def test_ctrl_c__does_not_wait_for_an_answer(browser: Any, tmp_path: Path) -> None:
+    with serving(tmp_path) as own:
+        page = browser.new_page()
+        page.goto(own.url)
+        page.wait_for_selector("#button-fit")
+        turn_to(page, "PTA/CFR")
+        wait_until(page, lambda: curve(page), "a curve")
+        fill(page, "targets", "fT>MIC >= 50% in 0..2000h")
+        fill(page, "regimens", "300 mg q0.5h inf 0.1h x4000")  # some ten seconds
+        page.wait_for_timeout(500)
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
+    page.close()
 
 
 def test_narrow_and_dark__without_scrolling_sideways(served: Served, browser: Any) -> None:

@@ -8,6 +8,8 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import TDMX
 
 
@@ -40,3 +42,11 @@ def test_serve__a_port_that_is_taken(tmp_path: Path) -> None:
     assert f"port={port}" in done.stderr
     assert "--port" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:6007", "localhost", "localhost:x", "", "*", "*:*"])
+def test_serve__an_origin_that_is_none(tmp_path: Path, origin: str) -> None:
+    command = [TDMX, "serve", "--port", "0", "--origin", origin]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"origin={origin}: it is HOST:PORT" in done.stderr
