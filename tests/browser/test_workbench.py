@@ -156,7 +156,7 @@ def test_fit__then_pta_of_its_posterior_and_a_report(bench: Page, served: Served
     turn_to(bench, "PTA/CFR")
     wait_until(bench, lambda: curve(bench), "a curve")
     fill(bench, "targets", "fT>MIC >= 100%")
-    fill(bench, "fu", "0.98")
+    fill(bench, "pta-fu", "0.98")
     bench.locator("#field-kind select").select_option(label="a fit of this window")
     fill(bench, "regimens", "2000 mg q8h inf 3h")
     fit = tdmx.fit(read_patient("meropenem_tdm"), library=served.library, seed=1)
@@ -311,7 +311,7 @@ def test_unbound_fraction__is_that_of_the_draws(bench: Page, served: Served) -> 
     bench.wait_for_selector("#posterior")
     turn_to(bench, "PTA/CFR")
     bench.locator("#field-study select").select_option("fluconazole_auc")
-    wait_until(bench, lambda: "0.89" in model(bench, "field-fu", "m.placeholder"), "the draws of fluconazole")
+    wait_until(bench, lambda: "0.89" in model(bench, "field-pta-fu", "m.placeholder"), "the draws of fluconazole")
     fill(bench, "targets", "fT>MIC >= 100%")
     fill(bench, "regimens", "1000 mg q8h inf 3h")
     fill(bench, "distributions", "")
@@ -328,7 +328,7 @@ def test_compare__regimens_without_a_day_and_with_two_units(bench: Page) -> None
     turn_to(bench, "PTA/CFR")
     wait_until(bench, lambda: curve(bench), "a curve")
     fill(bench, "targets", "fAUC24/MIC >= 100 in 0..24h")
-    fill(bench, "fu", "1")
+    fill(bench, "pta-fu", "1")
     fill(bench, "weight", "70")
     turn_to(bench, "Compare")
     fill(bench, "compare-regimens", "1000 mg once\n25 mg/kg load inf 1h, then 1000 mg q8h")
@@ -391,7 +391,7 @@ PTA_NONSENSE = {
     "targets": ("fT>MIC", "target=fT>MIC"),
     "mic": ("0.25 to 8", "mic=0.25 to 8"),
     "distributions": ("E. coli: 1:-3", "weight=-3"),
-    "fu": ("0", "fu=0"),
+    "pta-fu": ("0", "fu=0"),
     "weight": ("7000", "body weight"),
     "level": ("190%", "0 < level < 1"),
     "n": ("1e9", "number of virtual patients"),

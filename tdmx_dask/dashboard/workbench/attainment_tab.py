@@ -116,7 +116,7 @@ class AttainmentTab:
             sizing_mode="stretch_width",
             title="or from a CSV, also EUCAST's",
         )
-        self.fu = Field("fu", "Fraction fu", hint="of the draws", width=105)
+        self.fu = Field("fu", "Fraction fu", hint="of the draws", width=105, name="pta-fu")
         self.weight = Field("weight", "Weight, kg", hint="mg/kg doses", width=105)
         self.level = Field("level", "Wanted PTA", "90%", width=105)
         self.subjects = Field("subjects", "Virtual patients of each draw (two levels)", "1")

@@ -55,7 +55,8 @@ class Field:
 
     Parameters
     ----------
-    key : names the field, in the page too
+    key : names the field in complaints, and in the page
+    name : names it in the page instead, where another tab has one of this key
     title : above it, with the unit
     value : at first
     rows : of text; 1 is one line
@@ -72,16 +73,18 @@ class Field:
         rows: int = 1,
         hint: str = "",
         width: int | None = None,
+        name: str | None = None,
         **options: Any,
     ) -> None:
         self.key = key
+        name = name or key
         size: dict[str, Any] = {"sizing_mode": "stretch_width"} if width is None else {"width": width}
         shared = {
             "title": title,
             "value": value,
             "placeholder": hint,
             "stylesheets": [SHEET],
-            "html_id": f"field-{key}",
+            "html_id": f"field-{name}",
             **size,
             **options,
         }
@@ -90,7 +93,7 @@ class Field:
             if rows == 1
             else TextAreaInput(rows=rows, max_length=_LONGEST, **shared)
         )
-        self.message = Message(f"message-{key}")
+        self.message = Message(f"message-{name}")
         self.root: Column = column(self.widget, self.message.root, spacing=0, **size)
 
     @property
