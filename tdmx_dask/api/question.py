@@ -314,14 +314,38 @@ def _weighed(plan: Plan, inputs: Inputs, population: Population | None, weight: 
     return replace(plan, names=tuple(names), weights=tuple(fixed))
 
 
+def _weights(question: Question) -> dict[str, float | str]:
+    """The body weights that mg/kg doses were multiplied by: kg, or where each profile's own comes from."""
+    plan, fixed = question.plan, dict(question.plan.weights)
+    found: dict[str, float | str] = {}
+    for name in plan.weight_names:
+        if name in fixed:
+            found[name] = fixed[name]
+        elif all(name in scenario.covariates for scenario in plan.scenarios):
+            found[name] = "of the scenario"
+        else:
+            found[name] = "of the draws" if name in plan.names else "of the population"
+    return found
+
+
 def describe(plan: Plan) -> dict[str, Any]:
     """What a result says of its question: regimens and targets as plain values."""
     return {
         "regimens": [regimen.to_mapping() for regimen in plan.regimens],
         "targets": [str(target) for target in plan.targets],
         "scenarios": {scenario.name: dict(scenario.covariates) for scenario in plan.scenarios},
+        "covariate_units": _units(plan),
         "population": "" if plan.population is None else plan.population.name,
     }
+
+
+def _units(plan: Plan) -> dict[str, str]:
+    """Units of the covariates that scenarios set, where the population says them."""
+    if plan.population is None:
+        return {}
+    named = dict.fromkeys(name for scenario in plan.scenarios for name in scenario.covariates)
+    known = plan.population.covariates
+    return {name: known[name].unit for name in named if name in known and known[name].unit}
 
 
 def provenance(question: Question) -> dict[str, Any]:
@@ -335,5 +359,6 @@ def provenance(question: Question) -> dict[str, Any]:
         "model": plan.model,
         "fu": question.fu_source,
         "fu_note": question.fu_note,
+        "weights": json.dumps(_weights(question)),
         **{name: json.dumps(value) for name, value in describe(plan).items()},
     }

@@ -15,7 +15,7 @@ from tdmx_dask.plot.panels import interval_note, of_draws
 from tdmx_dask.plot.style import percent
 from tdmx_dask.report import tables, words
 from tdmx_dask.report.comparison import Compared
-from tdmx_dask.report.question import question_section
+from tdmx_dask.report.question import question_section, window_sentence
 from tdmx_dask.report.sections import Section
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ STATEMENT = "Research use only. Not a medical device."
 # Attributes of a result that the report prints, and how it calls them.
 _SETTINGS = {
     "population": "Population",
+    "model": "Model",
+    "fu": "Unbound fraction (fu)",
+    "weights": "Body weight (kg)",
     "seed": "Seed",
     "draws_digest": "Digest of the draws",
     "run_mode": "Where it ran",
@@ -121,6 +124,7 @@ def report_text(
         sections=[_embedded(each) for each in (asked, *sections) if not each.empty],
         figures=_images(figures or {}),
         pta_tables=[] if pta is None else tables.pta_tables(pta, level),
+        pta_window="" if pta is None else window_sentence(pta),
         pta_interval="" if pta is None else interval_note(pta),
         cfr_tables=[] if cfr is None else tables.cfr_tables(cfr, level),
         cfr_interval="" if cfr is None else interval_note(cfr),

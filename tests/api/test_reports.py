@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tdmx_dask.api.individual import Individual, fit_individual, level_rows
 from tdmx_dask.api.reports import report_of
 from tdmx_dask.api.study import run_study
 from tdmx_dask.domain.patient import read_patient
+from tdmx_dask.errors import TdmxWarning
 from tests.fitting.stan_programs import NORMAL, NORMAL_DATA
 from tests.report.test_html import Page
 
@@ -164,9 +166,66 @@ def test_report_of_a_pta_alone(tmp_path: Path) -> None:
     assert page.text.count("Research use only") == 2
     assert EVIL in [row[0][0] for sheet in page.sheets for row in sheet]
     assert "45 mg/kg" in page.text
+    assert facts(page)["Body weight WT"] == "70 kg"
+    assert facts(page)["Body weight (kg)"] == "WT 70"
+    assert facts(page)["Model"] == "1C"
     cut = pta.isel(regimen=0, scenario=0, target=0)
     assert "T>MIC" in page_of(report_of(pta=cut), tmp_path).text
     assert np.isfinite(pta.pta).all()
+
+
+def test_report__says_what_every_number_depends_on(tmp_path: Path) -> None:
+    population = tdmx.Population.from_mapping(
+        {"name": "x", "parameters": {"CL": 5, "Vc": 20}, "bsv": {"CL": {"cv": 0.3}}}
+    )
+    targets = [
+        "fT>MIC >= 50%",
+        "fAUC24/MIC >= 50",
+        "Cmax <= 60 in day1",
+        "all of (fT>MIC >= 50% in 24..48h; C@48h >= 1)",
+    ]
+    asked = {"n": 50, "mic": [1, 2], "weight": 120}
+    pta = tdmx.pta(population, "15 mg/kg q8h inf 3h", targets, fu=0.35, **asked)
+    assert json.loads(pta.attrs["weights"]) == {"WT": 120.0}
+    page = page_of(report_of(pta=pta), tmp_path)
+    question = facts(page)
+    assert question["Unbound fraction (fu)"] == "0.35"
+    windows = next(sheet for sheet in page.sheets if len(sheet[0]) == 3 and sheet[0][1][0] == "Target")
+    assert [row[2][0] for row in windows[1:]] == [
+        "one dosing interval at steady state", "mean day at steady state", "the first 24 h", "24 to 48 h; at 48 h",
+    ]  # fmt: skip
+    said = "Targets that name no window are counted at steady state: over one dosing interval, AUC24 over its mean day."
+    assert said in page.text
+    with pytest.warns(TdmxWarning, match="fu = 1 assumed"):
+        assumed = tdmx.pta(population, "1 g q8h", "fT>MIC >= 50% in day1", n=50, mic=[1, 2])
+    page = page_of(report_of(pta=assumed), tmp_path)
+    assert "steady state" not in page.text
+    assert "1 (assumed: none was given)" in [
+        row[1][0] for sheet in page.sheets for row in sheet if len(row) == 2
+    ]
+
+
+@pytest.mark.parametrize(
+    ("covariates", "scenarios", "said"),
+    [
+        ({"WT": {"value": 80, "unit": "kg"}}, None, "of the population"),
+        ({"WT": {"unit": "kg"}}, {"light": {"WT": 50}, "heavy": {"WT": 100}}, "of the scenario"),
+    ],
+)
+def test_report__says_whose_weight(covariates: Any, scenarios: Any, said: str, tmp_path: Path) -> None:
+    population = tdmx.Population.from_mapping(
+        {
+            "name": "x",
+            "parameters": {"CL": "5 * WT / 70", "Vc": 20},
+            "covariates": covariates,
+            "bsv": {"CL": {"cv": 0.3}},
+        }
+    )
+    pta = tdmx.pta(population, "15 mg/kg q8h inf 3h", "T>MIC >= 50%", n=50, mic=[1, 2], scenarios=scenarios)
+    page = page_of(report_of(pta=pta), tmp_path)
+    assert said in [row[1][0] for sheet in page.sheets for row in sheet if row[0][0] == "Body weight WT"]
+    heads = [text for sheet in page.sheets for text, _ in sheet[0] if text.startswith("WT")]
+    assert heads == (["WT (kg)"] if scenarios else [])
 
 
 @pytest.mark.parametrize("what", [None, 3, "fit"])

@@ -219,7 +219,7 @@ def test_report__many_scenarios_are_summed_up(tmp_path: Path) -> None:
     [
         ("credible", "95 % credible interval", "Monte-Carlo interval"),
         ("monte_carlo", "95 % Monte-Carlo interval", "credible"),
-        ("none", "Numbers are per cent.", "interval"),
+        ("none", "Numbers are per cent.", "Small print"),
     ],
 )
 def test_report__calls_the_interval_what_it_is(tmp_path: Path, interval: str, said: str, unsaid: str) -> None:
@@ -400,6 +400,7 @@ def test_report__question_of_a_result(tmp_path: Path) -> None:
         ]
     )
     result.attrs["scenarios"] = json.dumps({"low": {"CCr": 40.0}, "high": {"CCr": 120.0}})
+    result.attrs["covariate_units"] = '{"CCr": "mL/min"}'
     page = report(tmp_path, result)
     regimens, targets, scenarios, mics = page.sheets
     assert [text for text, _ in regimens[1]] == [
@@ -409,13 +410,18 @@ def test_report__question_of_a_result(tmp_path: Path) -> None:
         "0.5",
         "3,000 mg",
         "1.5",
+        "–",
     ]
-    assert [text for text, _ in regimens[2]][1:] == ["3,000 mg", "24", "24", "3,000 mg", "24"]
-    assert [text for text, _ in regimens[3]] == ["own", "–", "–", "–", "–", "–"]
+    assert [text for text, _ in regimens[2]][1:] == [
+        *("3,000 mg", "24", "24", "3,000 mg", "24"),
+        "2000 mg at 0h inf 0.5h",
+    ]
+    assert [text for text, _ in regimens[3]] == ["own", "–", "–", "–", "–", "–", "–"]
     assert regimens[4][0][0] == "??"
-    assert targets[0][1][0] == "fT>MIC ≥ 50 %"
+    assert [text for text, _ in targets[1]] == ["1", "fT>MIC ≥ 50 %", "one dosing interval at steady state"]
+    assert "All targets are counted at steady state: over one dosing interval." in page.text
     assert [[text for text, _ in row] for row in scenarios] == [
-        ["Scenario", "CCr"],
+        ["Scenario", "CCr (mL/min)"],
         ["low", "40"],
         ["high", "120"],
     ]
