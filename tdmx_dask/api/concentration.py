@@ -18,7 +18,7 @@ from tdmx_dask.domain.target import Target, Window
 from tdmx_dask.domain.units import real, whole
 from tdmx_dask.errors import InputError
 
-__all__ = ["concentrations"]
+__all__ = ["concentrations", "times_over"]
 
 MOST_TIMES = 100_000
 JUST_AFTER = 1e-6
@@ -94,7 +94,7 @@ def concentrations(
             "several dosing intervals are shown at steady state",
             "Give the window in h.",
         )
-    at = _grid(wanted, spans, whole("n_times", n_times, "the number of times", ge=2), n_intervals)
+    at = times_over(wanted, spans, whole("n_times", n_times, "the number of times", ge=2), n_intervals)
     if times is not None:
         at = _given(times)
     end = None if over.kind == "ss" else max(at[-1], *(span[1] for span in spans if span is not None))
@@ -185,8 +185,23 @@ def _given(times: object) -> list[float]:
     return found
 
 
-def _grid(regimens: Sequence[Regimen], spans: Sequence[Span | None], n: int, n_intervals: int) -> list[float]:
-    """Times over all windows: of equal distance, and where something happens."""
+def times_over(
+    regimens: Sequence[Regimen], spans: Sequence[Span | None], n: int, n_intervals: int = 1
+) -> list[float]:
+    """Times over all windows: of equal distance, and where something happens.
+
+    Parameters
+    ----------
+    regimens : whose doses happen
+    spans : (start, end) of the window of each, h; None at steady state
+    n : times of equal distance
+    n_intervals : dosing intervals at steady state
+
+    Raises
+    ------
+    InputError
+        They are too many.
+    """
     if n > MOST_TIMES:
         raise InputError("n_times", n, f"there are at most {MOST_TIMES:,} times", "Ask for fewer.")
     taus = [regimen.cycle.tau for regimen in regimens if regimen.cycle is not None]

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 import tdmx_dask as tdmx
-from tdmx_dask.api.individual import Individual, fit_individual, level_rows
+from tdmx_dask.api.individual import Individual, course_of, fit_individual, level_rows
 from tdmx_dask.api.reports import report_of
 from tdmx_dask.api.study import run_study
 from tdmx_dask.domain.patient import read_patient
 from tdmx_dask.errors import TdmxWarning
+from tdmx_dask.fitting.calibration import predicted
 from tests.fitting.stan_programs import NORMAL, NORMAL_DATA
 from tests.report.test_html import Page
 
@@ -90,6 +91,24 @@ def test_report_of_a_patient__marks_the_levels_that_the_fit_does_not_explain(
     assert len(marked) == 1
     levels = next(sheet for sheet in page.sheets if sheet[0][0][0] == "Time (h)")
     assert [row[-1][0] for row in levels[1:]] == ["outside", ""]
+
+
+def test_course_of_a_patient__peaks_where_an_infusion_ends(individual: Individual) -> None:
+    course = course_of(individual)
+    assert course is not None
+    assert {40.0, 40.5, 41.0, 47.5} <= set(course.time.values.tolist())
+    draws = individual.fit.draws
+    columns = np.stack([draws[name].values.ravel() for name in ("CL", "Vc", "Q1", "Vp1")], axis=1)
+    doses = individual.patient.doses
+    data = {"level_time": [40.5, 41.0, 47.5], "dose_time": [dose.time for dose in doses]}
+    data |= {"dose_amount": [dose.amount for dose in doses], "dose_tinf": [dose.tinf for dose in doses]}
+    every = np.quantile(predicted(data, columns), (0.05, 0.5, 0.95), axis=0)
+    at = course.sel(time=data["level_time"])
+    np.testing.assert_allclose([at[name] for name in ("q5", "q50", "q95")], every, rtol=1e-9)
+    assert course.time.values[course["q50"].values.argmax()] == 40.5
+    rows = level_rows(individual)
+    np.testing.assert_allclose([row["predicted"] for row in rows], every[1, 1:], rtol=1e-9)
+    np.testing.assert_allclose([row["predicted_q95"] for row in rows], every[2, 1:], rtol=1e-9)
 
 
 def test_report_of__what_is_given_counts(individual: Individual, tmp_path: Path) -> None:
