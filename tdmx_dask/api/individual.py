@@ -45,7 +45,9 @@ __all__ = [
 
 SATURABLE = "PTA and CFR of a saturable model are not computed yet; its posterior is."
 _QUANTILES = (0.05, 0.5, 0.95)
-_POINTS = 160  # of equal distance on the predicted course, besides the times of doses, ends of infusions and levels
+_POINTS = (
+    160  # of equal distance on the predicted course, besides the times of doses, ends of infusions and levels
+)
 _Z95 = 1.6448536269514722  # 95 % quantile of the standard normal
 
 
@@ -214,7 +216,10 @@ def level_rows(found: Individual) -> list[Row]:
     for number, level in enumerate(patient.levels):
         row: Row = {"time": level.time, "measured": level.value, "below": int(level.below)}
         here = None if predicted is None else predicted.sel(time=level.time).values
-        for name, values in (("predicted", here), ("replicated", None if again is None else again[:, number])):
+        for name, values in (
+            ("predicted", here),
+            ("replicated", None if again is None else again[:, number]),
+        ):
             if values is not None:
                 row[f"{name}_q5"], row[name], row[f"{name}_q95"] = map(float, values)
         rows.append(row)

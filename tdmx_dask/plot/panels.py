@@ -20,6 +20,7 @@ __all__ = [
     "arrangement",
     "chosen",
     "interval_note",
+    "level_of",
     "notes",
     "of_draws",
     "panels",
@@ -191,6 +192,14 @@ def panels(full: xr.Dataset, name: str) -> tuple[Panel, ...]:
     if not found:
         raise InputError(name, "no number", "there is nothing to draw", "Draw a result that was computed.")
     return tuple(found)
+
+
+def level_of(result: xr.Dataset, level: float | None = None) -> float:
+    """PTA or CFR that is wanted: the one given, or that of the result's breakpoints; 0.9 where it says none."""
+    if level is not None:
+        return level
+    said = result["breakpoint"].attrs.get("level") if "breakpoint" in result else None
+    return float(result.attrs.get("breakpoint_level", 0.9) if said is None else said)
 
 
 def of_draws(result: xr.Dataset) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tdmx_dask.domain.units import whole
 from tdmx_dask.errors import InputError
 from tdmx_dask.plot import curves, style
-from tdmx_dask.plot.panels import ALL, Panel, arrangement, notes, panels, select
+from tdmx_dask.plot.panels import ALL, Panel, arrangement, level_of, notes, panels, select
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ def uncertainty(
     scenario: str | Sequence[str] | None = None,
     regimen: str | Sequence[str] | None = None,
     n_lines: int = 60,
-    level: float = 0.9,
+    level: float | None = None,
     ax: Axes | None = None,
     figure: Figure | None = None,
 ) -> Figure:
@@ -41,7 +41,7 @@ def uncertainty(
     result : of `pta` with several subjects a draw
     target, scenario, regimen : labels; None draws all
     n_lines : draws that are drawn as lines, evenly among all
-    level : of the dashed line, a fraction
+    level : of the dashed line, a fraction; default: that of the result's breakpoints
     ax : where to draw one panel; default: a figure of its own
     figure : where to draw; default: a new one, of a size that fits
 
@@ -70,6 +70,7 @@ def uncertainty(
     ):
         rule = "two levels are drawn of a result of tdmx.pta with several subjects a draw"
         raise InputError("result", type(result).__name__, rule, "Call tdmx.pta with subjects=.")
+    level = level_of(result, level)
     n_lines = whole("n_lines", n_lines, "the number of lines")
     full = select(result, "mic", target=target, scenario=scenario)
     found = [

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from tdmx_dask.errors import StoreError
-from tdmx_dask.plot.panels import interval_note, of_draws
+from tdmx_dask.plot.panels import interval_note, level_of, of_draws
 from tdmx_dask.plot.style import percent
 from tdmx_dask.report import tables, words
 from tdmx_dask.report.comparison import Compared
@@ -110,7 +110,7 @@ def report_text(
     >>> "Bed 4 &lt;b&gt;" in page, "<script" in page
     (True, False)
     """
-    level = _level(pta)
+    level = 0.9 if pta is None else level_of(pta)  # what the classes of the tables count from
     fu_note = str(pta.attrs.get("fu_note", "")) if pta is not None else ""
     asked = question_section(pta, cfr, about)
     computed = [] if pta is None else words.pta_sentences(pta, level)
@@ -134,13 +134,6 @@ def report_text(
         left_out=list(dict.fromkeys(one.cell.left_out for one in comparison if not one.judged)),
         settings=_settings(pta, provenance or {}),
     )
-
-
-def _level(pta: xr.Dataset | None) -> float:
-    """PTA that a breakpoint needs: what the classes of the tables count from."""
-    if pta is None or "breakpoint" not in pta:
-        return 0.9
-    return float(pta["breakpoint"].attrs.get("level", 0.9))
 
 
 def _embedded(section: Section) -> dict[str, Any]:

@@ -11,10 +11,11 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+import tdmx_dask as tdmx
 from tdmx_dask import plot
 from tdmx_dask.domain.mic import MICDistribution
 from tdmx_dask.errors import InputError
-from tests.plot.synthetic import MIC, cfr_result, pta_result
+from tests.plot.synthetic import MIC, cfr_result, pta_result, two_levels
 
 ISOLATES = MICDistribution("P. aeruginosa", (0.25, 0.5, 1.0, 2.0), (0.3, 0.4, 0.2, 0.05), above=0.05)
 REGIMENS = [f"{dose} mg q{tau}h inf {t}" for dose in (500, 1000, 2000) for tau, t in ((12, "1h"), (8, "3h"))]
@@ -89,6 +90,18 @@ def test_pta__rings_and_legend_name_the_breakpoints() -> None:
     rings = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 1]
     assert [float(line.get_xdata()[0]) for line in rings] == list(np.log2(breaks))
     assert f"one (breakpoint {breaks[0]:g} mg/L)" in texts(figure)
+
+
+def test_pta__the_line_is_that_of_the_breakpoints() -> None:
+    drawn = {"CL": np.random.default_rng(1).uniform(3, 9, 100), "Vc": np.full(100, 20.0)}
+    found = tdmx.pta(drawn, ["1 g q8h", "2 g q8h"], "T>MIC >= 50%", mic=[1, 4, 16], breakpoint_level=0.8)
+    isolates = MICDistribution.parse("1:0.5, 4:0.5")
+    response = tdmx.cfr(found, isolates)
+    for figure in (plot.pta(found), plot.uncertainty(two_levels(breakpoint_level=0.8))):
+        assert [list(line.get_ydata()) for line in figure.axes[0].lines].count([0.8, 0.8]) == 1
+    assert [list(line.get_xdata()) for line in plot.cfr(response).axes[0].lines].count([0.8, 0.8]) == 1
+    for result, options in ((found, {"mic": 4}), (response, {})):
+        assert "at least 80 %" in texts(plot.target_map(result, **options))
 
 
 def test_pta__level_moves_the_line() -> None:

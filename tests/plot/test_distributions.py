@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 import tdmx_dask as tdmx
 from tdmx_dask import plot
 from tdmx_dask.errors import InputError
+from tests.plot.synthetic import two_levels
 from tests.plot.test_attainment import HOSTILE, check_layout, texts
 
 RNG = np.random.default_rng(1)
@@ -139,18 +140,6 @@ def test_target_map__other_results_are_refused() -> None:
         plot.target_map(cfr)
     with pytest.raises(InputError, match="organism=c: is not in the result, which holds a; b"):
         plot.target_map(cfr, organism="c")
-
-
-POPULATION = tdmx.Population.from_mapping(
-    {"name": "made up", "parameters": {"CL": 5, "Vc": 20}, "bsv": {"CL": {"cv": 0.3}}}
-)
-
-
-def two_levels(**options: Any) -> xr.Dataset:
-    draws = {"CL": np.random.default_rng(3).lognormal(1.6, 0.2, 200)}
-    regimens = ["1000 mg q8h inf 1h", "2000 mg q8h inf 1h"]
-    asked: dict[str, Any] = {"mic": [1, 2, 4, 8, 16], "population": POPULATION, "subjects": 20, "seed": 1}
-    return tdmx.pta(draws, regimens, "T>MIC >= 50%", **{**asked, **options})
 
 
 def test_uncertainty__lines_are_the_draws() -> None:
