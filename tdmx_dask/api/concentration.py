@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeGuard
 
 import numpy as np
 import xarray as xr
@@ -50,8 +51,9 @@ def concentrations(
     Parameters
     ----------
     draws, regimens, population, scenarios, subjects, n, fu, weight, seed : as for `pta`
-    times : h, ascending: since the start of treatment, or at steady state since the start of a dosing cycle. Default: `n_times` of
-        equal distance over the window, and the times of all doses, the ends of infusions and just after each bolus
+    times : h, ascending: on the regimens' clock (whose 0 is the start of treatment but for a regimen with a start_time), or at steady
+        state since the start of a dosing cycle. Default: `n_times` of equal distance over the window, and the times of all doses, the
+        ends of infusions and just after each bolus
     n_times : at least 2
     window : ``ss`` (default), ``first_dose``, ``day1``, ``interval 20`` or ``(24, 48)``. Where regimens have windows of different
         lengths the times cover all of them, and each regimen goes on with its next doses
@@ -120,7 +122,7 @@ def concentrations(
         f"window_{name}": ("regimen", [span[i] for span in own if span], {"units": "h"})
         for i, name in enumerate(("start", "end"))
     }
-    result["time"].attrs["long_name"] = _since(over)
+    result["time"].attrs["long_name"] = _since(over, wanted)
     return result.assign_coords(ends).assign_attrs(window=str(over), free=int(free))
 
 
@@ -155,12 +157,21 @@ def _labelled(
     )
 
 
-def _since(window: Window) -> str:
-    return "time since a dose at steady state" if window.kind == "ss" else "time since the start of treatment"
+def _since(window: Window, regimens: Sequence[Regimen]) -> str:
+    if window.kind == "ss":
+        return "time since a dose at steady state"
+    if any(regimen.first_time > 0 for regimen in regimens):
+        return "time on the regimens' clock"
+    return "time since the start of treatment"
+
+
+def _listed(given: object) -> TypeGuard[Iterable[object]]:
+    """Whether there are several of it; an array of no dimension only looks as if there were."""
+    return isinstance(given, Iterable) and not isinstance(given, str) and getattr(given, "ndim", 1) > 0
 
 
 def _quantiles(given: object) -> tuple[float, ...]:
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    if not _listed(given):
         raise InputError("quantiles", given, "quantiles are fractions in [0, 1]", "Write [0.05, 0.5, 0.95].")
     fix = "Write [0.05, 0.5, 0.95]."
     shares = [real("quantiles", each, "a quantile", ge=0, le=1, fix=fix) for each in given]
@@ -172,7 +183,7 @@ def _quantiles(given: object) -> tuple[float, ...]:
 def _given(times: object) -> list[float]:
     """Times of the user's own, checked."""
     fix = "Write [0, 1, 2, 4, 8]."
-    if isinstance(times, str) or not isinstance(times, Iterable):
+    if not _listed(times):
         raise InputError("times", times, "times are numbers of hours", fix)
     found = [real("times", each, "a time", unit="h", ge=0, fix=fix) for each in times]
     if not 0 < len(found) <= MOST_TIMES:

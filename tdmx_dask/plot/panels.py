@@ -19,6 +19,7 @@ __all__ = [
     "Series",
     "arrangement",
     "chosen",
+    "fu_notes",
     "interval_note",
     "level_of",
     "notes",
@@ -216,6 +217,14 @@ def interval_note(result: xr.Dataset) -> str:
         "credible": f"{level} credible interval (uncertainty of the model's parameters)",
         "monte_carlo": f"{level} Monte-Carlo interval (finite number of {number})",
     }.get(str(result.attrs.get("interval", "none")), "")
+
+
+def fu_notes(result: xr.Dataset) -> list[str]:
+    """With which unbound fraction the free drug was computed; nothing where none was."""
+    fu, assumed = (str(result.attrs.get(name, "")) for name in ("fu", "fu_note"))
+    if assumed:
+        return [assumed]
+    return [f"Unbound fraction: {fu}"] if fu else []
 
 
 def notes(result: xr.Dataset, shown_as: str = "") -> tuple[str, ...]:

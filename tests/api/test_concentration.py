@@ -93,6 +93,15 @@ def test_concentrations__the_default_times_hold_what_happens() -> None:
     assert later.attrs["window"] == "24..48h"
 
 
+def test_concentrations__a_treatment_that_starts_late() -> None:
+    late = tdmx.Regimen(1000, 8, start_time=100)
+    found = tdmx.concentrations(SPREAD, late, n_times=3, window="first_dose")
+    assert (found.time.values[0], found.time.values[-1]) == (100.0, 108.0)
+    assert found.time.attrs["long_name"] == "time on the regimens' clock"
+    usual = tdmx.concentrations(SPREAD, "1 g q8h", n_times=3, window="first_dose")
+    assert usual.time.attrs["long_name"] == "time since the start of treatment"
+
+
 def test_concentrations__agree_with_the_indices_of_pta() -> None:
     found = tdmx.concentrations(SPREAD, "1000 mg q8h inf 30min", n_times=3, quantiles=[0.0])
     lowest = found.concentration.values.ravel()
@@ -160,6 +169,8 @@ def test_concentrations__of_a_store(store: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
+        ({"times": np.array(3.0)}, r"times=3.0: times are numbers of hours. Write \[0, 1, 2, 4, 8\]"),
+        ({"quantiles": np.array(0.5)}, r"quantiles=0.5: quantiles are fractions"),
         ({"times": [0, -1]}, r"times=-1: a time must be a finite number >= 0 h"),
         ({"times": [0, 2, 2]}, r"times=2 h: times are ascending, and none is there twice"),
         ({"times": "0, 1"}, r"times=0, 1: times are numbers of hours"),
