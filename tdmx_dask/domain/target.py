@@ -34,7 +34,7 @@ class Target:
     Parameters
     ----------
     index : ``T>MIC``, ``AUC`` (over the window), ``AUC24`` (over 24 h; at steady state the mean daily AUC),
-        ``Cmax``, ``Cmin``, or ``C`` (at `time`)
+        ``Cmax``, ``Cmin`` (the lowest of the window once treatment has begun), or ``C`` (at `time`)
     free : of the unbound drug
     per_mic : divided by the MIC; always so for ``T>MIC``
     lower, upper : inclusive limits; a fraction in (0, 1] for ``T>MIC``, h for AUC/MIC, mg·h/L, mg/L, or none. At
