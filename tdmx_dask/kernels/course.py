@@ -131,20 +131,23 @@ def course(
     Course whose segments cover the window
     """
     held = modes.share * 0.0
-    under_way = _under_way(inputs, window[0], cycle)
+    near = SAME_TIME * max(window[0], cycle or 0.0)
+    inputs = [
+        dose._replace(time=window[0]) if abs(dose.time - window[0]) <= near else dose for dose in inputs
+    ]
+    under_way = _under_way(inputs, window[0], near, cycle)
     if cycle is not None:
         inputs = wrapped(inputs, cycle)
         held = periodic_start(modes, inputs, cycle)
     return Course(modes.rate, tuple(_walk(modes, inputs, held, window)[1]), under_way)
 
 
-def _under_way(inputs: Sequence[Input], start: float, cycle: float | None) -> bool:
+def _under_way(inputs: Sequence[Input], start: float, near: float, cycle: float | None) -> bool:
     """Whether treatment has begun before a time, and goes on at it: by no new dose, but one that an infusion runs into."""
-    near = SAME_TIME * max(start, cycle or 0.0)
     if cycle is not None:
         inputs = [*(dose._replace(time=dose.time - cycle) for dose in inputs), *inputs]
-    before = [dose for dose in inputs if dose.time < start - near]
-    due = [dose for dose in inputs if abs(dose.time - start) <= near]
+    before = [dose for dose in inputs if dose.time < start]
+    due = [dose for dose in inputs if dose.time == start]
     runs = any(dose.tinf > 0.0 and dose.time + dose.tinf >= start - near for dose in before)
     return bool(before) and (not due or (runs and all(dose.tinf > 0.0 for dose in due)))
 

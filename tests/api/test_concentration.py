@@ -102,6 +102,23 @@ def test_concentrations__a_treatment_that_starts_late() -> None:
     assert usual.time.attrs["long_name"] == "time since the start of treatment"
 
 
+@pytest.mark.parametrize(("tau", "k"), [(0.7, 3), (4.8, 3), (0.1, 7), (1.1, 6)])
+def test_concentrations__just_before_a_dose_due_then_whatever_the_rounding(tau: float, k: int) -> None:
+    alone, time = {"CL": [5.0], "Vc": [20.0]}, float(f"{k * tau:.6g}")
+    regimen = tdmx.Regimen(100, tau)
+    before = sum(5.0 * np.exp(-0.25 * (time - j * tau)) for j in range(k))
+    found = tdmx.concentrations(alone, regimen, times=[time, time + 0.01, time + 20], window=(0, time + 30))
+    assert found.concentration[0, 0, 0, 0] == pytest.approx(before, rel=1e-12)
+    assert found.concentration[0, 0, 0, 1] == pytest.approx((before + 5.0) * np.exp(-0.0025), rel=1e-9)
+    at = tdmx.exposures(alone, regimen, [f"C@{time}h", f"Cmin in {time - tau / 2}..{time}h"])
+    assert [value.item() for value in at.values()] == pytest.approx([before, before], rel=1e-12)
+    after = tdmx.exposures(
+        alone, regimen, [f"{each} in {time}..{time + tau / 2}h" for each in ("Cmax", "Cmin")]
+    )
+    expected = [before + 5.0, (before + 5.0) * np.exp(-0.125 * tau)]
+    assert [value.item() for value in after.values()] == pytest.approx(expected, rel=1e-12)
+
+
 def test_concentrations__agree_with_the_indices_of_pta() -> None:
     found = tdmx.concentrations(SPREAD, "1000 mg q8h inf 30min", n_times=3, quantiles=[0.0])
     lowest = found.concentration.values.ravel()
