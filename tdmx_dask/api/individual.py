@@ -210,8 +210,7 @@ def level_rows(found: Individual) -> list[Row]:
     if not patient.levels:
         return []
     predicted = _predicted(patient, fit.draws, sorted({level.time for level in patient.levels}))
-    made = _replicated(fit)
-    again = None if made is None else np.quantile(made, _QUANTILES, axis=0)
+    again = _again(fit)
     rows: list[Row] = []
     for number, level in enumerate(patient.levels):
         row: Row = {"time": level.time, "measured": level.value, "below": int(level.below)}
@@ -231,7 +230,7 @@ def course_of(found: Individual) -> xr.Dataset | None:
 
     Returns
     -------
-    ``q5, q50, q95`` (time), mg/L, and the levels
+    ``q5, q50, q95`` (time), mg/L; the levels, and ``level_q5, level_q95`` (observation) of levels that the program drew again
     """
     import xarray as xr
 
@@ -241,6 +240,7 @@ def course_of(found: Individual) -> xr.Dataset | None:
     last = patient.levels[-1].time
     before = [dose.time for dose in patient.doses if dose.time < patient.levels[0].time]
     start = max(before, default=0.0)
+    again, ends = _again(found.fit), ((0, _QUANTILES[0]), (2, _QUANTILES[2]))
     at = times_over([Regimen.build(patient.counted_doses)], [(start, last)], _POINTS)
     times = sorted({*at, *(level.time for level in patient.levels)})
     predicted = _predicted(patient, found.fit.draws, times)
@@ -249,6 +249,9 @@ def course_of(found: Individual) -> xr.Dataset | None:
     return xr.Dataset(
         {
             **{f"q{100 * share:g}": ("time", predicted.sel(quantile=share).values) for share in _QUANTILES},
+            **{
+                f"level_q{100 * share:g}": ("observation", again[i]) for i, share in ends if again is not None
+            },
             "level": ("observation", np.array([level.value for level in patient.levels])),
             "below": ("observation", np.array([int(level.below) for level in patient.levels])),
         },
@@ -269,13 +272,14 @@ def _predicted(patient: Patient, draws: xr.Dataset, times: Sequence[float]) -> x
     return course["concentration"].squeeze(["scenario", "regimen"])
 
 
-def _replicated(fit: Fit) -> NDArray[np.float64] | None:
-    """Levels that the program drew again, (draw, level)."""
+def _again(fit: Fit) -> NDArray[np.float64] | None:
+    """Quantiles of levels that the program drew again, (quantile, level)."""
     group = fit.tree.children.get("posterior_predictive")
     if group is None or "level" not in group:
         return None
     values = group["level"].transpose("chain", "draw", ...).values
-    return np.asarray(values, dtype=float).reshape(-1, values.shape[-1])
+    made = np.asarray(values, dtype=float).reshape(-1, values.shape[-1])
+    return np.asarray(np.quantile(made, _QUANTILES, axis=0))
 
 
 def _plain(value: Any) -> str | float | None:

@@ -107,6 +107,7 @@ def test_course_of_a_patient__peaks_where_an_infusion_ends(individual: Individua
     np.testing.assert_allclose([at[name] for name in ("q5", "q50", "q95")], every, rtol=1e-9)
     assert course.time.values[course["q50"].values.argmax()] == 40.5
     rows = level_rows(individual)
+    np.testing.assert_array_equal([row["replicated_q95"] for row in rows], course["level_q95"])
     np.testing.assert_allclose([row["predicted"] for row in rows], every[1, 1:], rtol=1e-9)
     np.testing.assert_allclose([row["predicted_q95"] for row in rows], every[2, 1:], rtol=1e-9)
 
