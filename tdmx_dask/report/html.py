@@ -79,6 +79,7 @@ def report_text(
     figures: Mapping[str, str] | None = None,
     provenance: Mapping[str, object] | None = None,
     notes: Sequence[str] = (),
+    caveat: str = "",
     comparison: Sequence[Compared] = (),
     comparison_source: str = "",
 ) -> str:
@@ -97,6 +98,7 @@ def report_text(
     figures : caption -> SVG text
     provenance : setting -> value, printed as a table after those that the result carries
     notes : sentences printed under the summary (assumptions, warnings)
+    caveat : a sentence that is repeated where PTA and CFR are printed
     comparison : published cells beside the computed ones (`tdmx_dask.api.deviation.deviations`)
     comparison_source : citation of the published table
 
@@ -118,7 +120,8 @@ def report_text(
         title=title,
         statement=STATEMENT,
         level=percent(level),
-        near=percent(level - 0.1),
+        classes=tables.class_texts(level),
+        caveat=caveat,
         summary=[*summary, *computed, *([] if cfr is None else words.cfr_sentences(cfr, level))],
         notes=list(dict.fromkeys(note for note in (fu_note, *notes) if note)),
         sections=[_embedded(each) for each in (asked, *sections) if not each.empty],

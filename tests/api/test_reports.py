@@ -12,7 +12,7 @@ import pytest
 
 import tdmx_dask as tdmx
 from tdmx_dask.api.individual import Individual, course_of, fit_individual, level_rows
-from tdmx_dask.api.reports import report_of
+from tdmx_dask.api.reports import command, report_of
 from tdmx_dask.api.study import run_study
 from tdmx_dask.domain.patient import read_patient
 from tdmx_dask.errors import TdmxWarning
@@ -63,7 +63,8 @@ def test_report_of_a_patient(individual: Individual, tmp_path: Path) -> None:
     assert said["digest of the program"] == individual.fit.attrs["program_digest"]
     assert "python" in said["versions"]
     assert "pytest" in said["command"]
-    assert "of draws with" in page.text
+    assert "attained with a probability of at least 90 % under" in page.text.replace("\u00a0", " ")
+    assert page.text.count("1 of 2 levels lies outside of what the fitted model makes: these numbers") == 2
     assert "of patients" not in page.text
     assert "finite number of draws" in page.text
     posterior = next(sheet for sheet in page.sheets if sheet[0][0][0] == "Parameter" and len(sheet[0]) == 9)
@@ -246,6 +247,15 @@ def test_report__says_whose_weight(covariates: Any, scenarios: Any, said: str, t
     assert said in [row[1][0] for sheet in page.sheets for row in sheet if row[0][0] == "Body weight WT"]
     heads = [text for sheet in page.sheets for text, _ in sheet[0] if text.startswith("WT")]
     assert heads == (["WT (kg)"] if scenarios else [])
+
+
+def test_command__is_none_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "sys.argv", ["/venv/lib/python3.11/site-packages/ipykernel_launcher.py", "-f", "x.json"]
+    )
+    assert command() == ""
+    monkeypatch.setattr("sys.argv", ["/usr/bin/tdmx", "run", "a b.yaml"])
+    assert command() == "tdmx run 'a b.yaml'"
 
 
 @pytest.mark.parametrize("what", [None, 3, "fit"])
