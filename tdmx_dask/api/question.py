@@ -57,7 +57,7 @@ class Question:
         if "fu" in self.plan.names:
             return "of the draws"
         if self.plan.population is not None and self.plan.population.fu is not None:
-            return "of the population"
+            return f"{self.plan.population.fu}, of the population"
         return f"{self.plan.fu:g}"
 
     @property

@@ -37,11 +37,11 @@ def question_section(
     """
     if pta is None:
         return Section("Question", tuple(about))
-    targets = tuple((f"{n}", str(each), _window(each)) for n, each in enumerate(_targets(pta), 1))
+    targets = tuple((str(each), _window(each)) for each in _targets(pta))
     sheets = [
         Sheet("", (), _assumed(pta)),
         _regimens(_listed(pta, "regimens")),
-        Sheet("Targets", ("", "Target", "Window"), targets),
+        Sheet("Targets", ("Target", "Window"), targets),
     ]
     scenarios = _mapping(pta, "scenarios")
     if any(scenarios.values()):

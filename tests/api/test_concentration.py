@@ -143,7 +143,7 @@ def test_concentrations__patients_of_a_population_and_their_scenarios() -> None:
     free = ask(free=True)
     np.testing.assert_allclose(free.concentration, 0.5 * ask().concentration, rtol=1e-12)
     assert free.concentration.attrs["long_name"] == "unbound concentration"
-    assert free.attrs["fu"] == "of the population"
+    assert free.attrs["fu"] == "0.5, of the population"
 
 
 def test_concentrations__a_weight_that_the_population_does_not_know() -> None:

@@ -211,8 +211,8 @@ def test_report__says_what_every_number_depends_on(tmp_path: Path) -> None:
     page = page_of(report_of(pta=pta), tmp_path)
     question = facts(page)
     assert question["Unbound fraction (fu)"] == "0.35"
-    windows = next(sheet for sheet in page.sheets if len(sheet[0]) == 3 and sheet[0][1][0] == "Target")
-    assert [row[2][0] for row in windows[1:]] == [
+    windows = next(sheet for sheet in page.sheets if sheet[0][0][0] == "Target")
+    assert [row[1][0] for row in windows[1:]] == [
         "one dosing interval at steady state", "mean day at steady state", "the first 24 h", "24 to 48 h; at 48 h",
     ]  # fmt: skip
     said = "Targets that name no window are counted at steady state: over one dosing interval, AUC24 over its mean day."

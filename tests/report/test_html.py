@@ -470,7 +470,7 @@ def test_report__question_of_a_result(tmp_path: Path) -> None:
     ]
     assert [text for text, _ in regimens[3]] == ["own", "–", "–", "–", "–", "–", "–"]
     assert regimens[4][0][0] == "??"
-    assert [text for text, _ in targets[1]] == ["1", "fT>MIC ≥ 50 %", "one dosing interval at steady state"]
+    assert [text for text, _ in targets[1]] == ["fT>MIC ≥ 50 %", "one dosing interval at steady state"]
     assert "All targets are counted at steady state: over one dosing interval." in page.text
     assert [[text for text, _ in row] for row in scenarios] == [
         ["Scenario", "CCr (mL/min)"],
