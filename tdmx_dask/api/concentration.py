@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 import xarray as xr
 
 from tdmx_dask.analysis.concentration import Quantiles, quantiles_of
 from tdmx_dask.analysis.exposure import course_need
-from tdmx_dask.analysis.summarise import plan_labels
 from tdmx_dask.api.nouns import read_regimens
-from tdmx_dask.api.question import Question, ask, provenance
+from tdmx_dask.api.question import Question, ask, frame
 from tdmx_dask.domain.population import Population
 from tdmx_dask.domain.regimen import Regimen
 from tdmx_dask.domain.target import Target, Window
@@ -88,22 +87,11 @@ def concentrations(
     over = Window.of(window)
     spans = [over.span(regimen) for regimen in wanted]
     shares = _quantiles(quantiles)
-    n_intervals = whole("n_intervals", n_intervals, "the number of dosing intervals")
-    if n_intervals > 1 and over.kind != "ss":
-        raise InputError(
-            "n_intervals",
-            n_intervals,
-            "several dosing intervals are shown at steady state",
-            "Give the window in h.",
-        )
-    at = times_over(wanted, spans, whole("n_times", n_times, "the number of times", ge=2), n_intervals)
+    n_times = whole("n_times", n_times, "the number of times", ge=2)
+    at = times_over(wanted, spans, n_times, _intervals(n_intervals, over))
     if times is not None:
         at = _given(times)
     end = None if over.kind == "ss" else max(at[-1], *(span[1] for span in spans if span is not None))
-    if seed is None:
-        from tdmx_dask.config import settings
-
-        seed = settings().seed
     known = Target(
         "Cmax", free=free, upper=1.0, window=over if end is None else Window("span", start=0.0, end=end)
     )
@@ -113,17 +101,30 @@ def concentrations(
     )  # fmt: skip
     needs = [course_need(regimen, None if end is None else (0.0, end)) for regimen in wanted]
     found = quantiles_of(question.plan, question.inputs, needs, at, shares, free=free)
+    result = _labelled(question, found, at, shares, "unbound concentration" if free else "concentration")
+    result["time"].attrs["long_name"] = _since(over, wanted)
+    return result.assign_coords(_ends(wanted, spans)).assign_attrs(window=str(over), free=int(free))
+
+
+def _intervals(given: object, window: Window) -> int:
+    """How many dosing intervals are shown."""
+    number = whole("n_intervals", given, "the number of dosing intervals")
+    if number > 1 and window.kind != "ss":
+        rule = "several dosing intervals are shown at steady state"
+        raise InputError("n_intervals", number, rule, "Give the window in h.")
+    return number
+
+
+def _ends(regimens: Sequence[Regimen], spans: Sequence[Span | None]) -> dict[str, Any]:
+    """Where the window of each regimen starts and ends, as coordinates."""
     own = [
         (0.0, regimen.cycle.tau) if span is None and regimen.cycle else span
-        for regimen, span in zip(wanted, spans, strict=True)
+        for regimen, span in zip(regimens, spans, strict=True)
     ]
-    result = _labelled(question, found, at, shares, "unbound concentration" if free else "concentration")
-    ends = {
+    return {
         f"window_{name}": ("regimen", [span[i] for span in own if span], {"units": "h"})
         for i, name in enumerate(("start", "end"))
     }
-    result["time"].attrs["long_name"] = _since(over, wanted)
-    return result.assign_coords(ends).assign_attrs(window=str(over), free=int(free))
 
 
 def _labelled(
@@ -131,10 +132,7 @@ def _labelled(
 ) -> xr.Dataset:
     plan = question.plan
     shape = (len(plan.scenarios), len(plan.regimens))
-    about = provenance(question)
-    del about["targets"]
-    labels = plan_labels(plan)
-    del labels["target"]
+    labels, about = frame(question)
     return xr.Dataset(
         {
             "concentration": (
@@ -153,7 +151,7 @@ def _labelled(
             "quantile": ("quantile", list(shares), {"long_name": "share of profiles below", "units": "1"}),
             "time": ("time", times, {"units": "h"}),
         },
-        attrs={**about, "n_profiles": plan.n_profiles},
+        attrs=about,
     )
 
 

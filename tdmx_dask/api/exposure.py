@@ -6,9 +6,8 @@ from collections.abc import Iterable
 
 import xarray as xr
 
-from tdmx_dask.analysis.summarise import plan_labels
 from tdmx_dask.analysis.values import exposure_values
-from tdmx_dask.api.question import ask, provenance
+from tdmx_dask.api.question import ask, frame
 from tdmx_dask.domain.population import Population
 from tdmx_dask.domain.target import STEADY_STATE, Target
 from tdmx_dask.domain.target_grammar import read_index
@@ -65,6 +64,28 @@ def exposures(
     >>> found["Cmax"].item(), round(24 * found["T>MIC at 2.5"].item(), 9)
     (10.0, 16.0)
     """
+    asked = _read(indices, window)
+    targets = list(dict.fromkeys(target for target, _ in asked))
+    question = ask(
+        draws, regimens, tuple(targets), mic=1.0, population=population, scenarios=scenarios, design=None,
+        subjects=subjects, n=n, fu=fu, weight=weight, seed=seed, window=None, per_draw=False,
+    )  # fmt: skip
+    plan = question.plan
+    values = exposure_values(plan, question.inputs, [(targets.index(target), mic) for target, mic in asked])
+    labels, about = frame(question)
+    shape = (len(plan.scenarios), len(plan.regimens))
+    return xr.Dataset(
+        {
+            name: (DIMS, values[:, i].reshape(*shape, *values.shape[2:]), _about(target, mic))
+            for i, ((target, mic), name) in enumerate(asked.items())
+        },
+        coords=labels,
+        attrs=about,
+    )
+
+
+def _read(indices: object, window: object) -> dict[tuple[Target, float | None], str]:
+    """What is asked: (target, MIC) -> its name, as it was written."""
     names = [indices] if isinstance(indices, str) else indices
     if not isinstance(names, Iterable) or not (names := list(names)):
         raise InputError("indices", indices, "there is at least one index", "Write 'AUC24'.")
@@ -78,30 +99,7 @@ def exposures(
         if (target, mic) in asked:
             raise InputError("indices", name, "an index is given twice", "Leave one out.")
         asked[target, mic] = name
-    targets = list(dict.fromkeys(target for target, _ in asked))
-    if seed is None:
-        from tdmx_dask.config import settings
-
-        seed = settings().seed
-    question = ask(
-        draws, regimens, tuple(targets), mic=1.0, population=population, scenarios=scenarios, design=None,
-        subjects=subjects, n=n, fu=fu, weight=weight, seed=seed, window=None, per_draw=False,
-    )  # fmt: skip
-    plan = question.plan
-    values = exposure_values(plan, question.inputs, [(targets.index(target), mic) for target, mic in asked])
-    about = provenance(question)
-    del about["targets"]
-    labels = plan_labels(plan)
-    del labels["target"]
-    shape = (len(plan.scenarios), len(plan.regimens))
-    return xr.Dataset(
-        {
-            name: (DIMS, values[:, i].reshape(*shape, *values.shape[2:]), _about(target, mic))
-            for i, ((target, mic), name) in enumerate(asked.items())
-        },
-        coords=labels,
-        attrs={**about, "n_profiles": plan.n_profiles},
-    )
+    return asked
 
 
 def _about(target: Target, mic: float | None) -> dict[str, str]:

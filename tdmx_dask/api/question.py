@@ -13,6 +13,7 @@ import numpy as np
 from tdmx_dask.analysis.exposure import single_targets
 from tdmx_dask.analysis.inputs import Inputs, read_inputs
 from tdmx_dask.analysis.plan import Plan
+from tdmx_dask.analysis.summarise import plan_labels
 from tdmx_dask.api.nouns import (
     body_weight,
     read_mic,
@@ -30,7 +31,7 @@ from tdmx_dask.domain.units import real, whole
 from tdmx_dask.errors import InputError, TdmxWarning
 from tdmx_dask.version import __version__
 
-__all__ = ["N_PATIENTS", "Question", "ask", "describe", "provenance"]
+__all__ = ["N_PATIENTS", "Question", "ask", "describe", "frame", "provenance"]
 
 N_PATIENTS = 10_000
 """Virtual patients of a population where the user does not say how many."""
@@ -79,11 +80,15 @@ def ask(
     n: int | None,
     fu: object,
     weight: float | None,
-    seed: int,
+    seed: int | None,
     window: object,
     per_draw: bool | None = None,
 ) -> Question:
-    """Check the arguments of a verb and make a plan of them."""
+    """Check the arguments of a verb and make a plan of them; without a seed, with the configured one."""
+    if seed is None:
+        from tdmx_dask.config import settings as configured
+
+        seed = configured().seed
     subjects = whole("subjects", subjects, "the number of virtual patients a draw")
     inputs, population = _profiles_of(draws, population, subjects, n)
     settings, wanted, pairs = _design(inputs, population, regimens, scenarios, design)
@@ -346,6 +351,13 @@ def _units(plan: Plan) -> dict[str, str]:
     named = dict.fromkeys(name for scenario in plan.scenarios for name in scenario.covariates)
     known = plan.population.covariates
     return {name: known[name].unit for name in named if name in known and known[name].unit}
+
+
+def frame(question: Question) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Labels (scenario, regimen) and attributes of a result that is of no target."""
+    labels, about = plan_labels(question.plan), provenance(question)
+    del labels["target"], about["targets"]
+    return labels, {**about, "n_profiles": question.plan.n_profiles}
 
 
 def provenance(question: Question) -> dict[str, Any]:
