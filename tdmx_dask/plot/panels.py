@@ -228,7 +228,6 @@ def fu_notes(result: xr.Dataset) -> list[str]:
 
 
 def notes(result: xr.Dataset, shown_as: str = "") -> tuple[str, ...]:
-    """What a reader must know beside the figure: what its bands (if it shows any) are, and an assumed fu."""
+    """What a reader must know beside the figure: what its bands (if it shows any) are, and the unbound fraction."""
     interval = interval_note(result) if shown_as else ""
-    fu = str(result.attrs.get("fu_note", ""))
-    return tuple(text for text in (f"{shown_as}: {interval}" if interval else "", fu) if text)
+    return (*([f"{shown_as}: {interval}"] if interval else []), *fu_notes(result))

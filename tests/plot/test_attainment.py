@@ -127,6 +127,12 @@ def test_pta__no_interval_no_note_but_the_assumed_fu() -> None:
     assert "fu = 1 assumed" in shown
 
 
+def test_pta__says_the_unbound_fraction() -> None:
+    result = pta_result().assign_attrs(fu="0.35")
+    for figure in (plot.pta(result), plot.cfr(cfr_result(result))):
+        assert "Unbound fraction: 0.35" in "\n".join(texts(figure))
+
+
 def test_pta__histogram_holds_the_weights() -> None:
     figure = plot.pta(pta_result(), isolates=ISOLATES)
     bars = [float(patch.get_height()) for patch in figure.axes[1].patches]  # type: ignore[attr-defined]
