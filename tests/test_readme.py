@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 import tdmx_dask as tdmx
 from tdmx_dask.cli.exits import CODES
@@ -63,6 +64,12 @@ def test_readme__tour_runs_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert {"python", "sh", "yaml"} <= set(languages)
     assert (tmp_path / "results/my_study/report.html").is_file()
     assert (tmp_path / "mypta.png").is_file()
+
+
+def test_readme__a_level_below_quantification() -> None:
+    (text,) = re.findall(r"below quantification: (\{.*\})$", README, re.MULTILINE)
+    level = tdmx.Level.read(yaml.safe_load(text))
+    assert (level.time, level.value, level.below) == (47.5, 0.5, True)
 
 
 def test_readme__two_commands_are_in_the_makefile() -> None:

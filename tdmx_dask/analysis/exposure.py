@@ -184,7 +184,12 @@ def _regular(
         return cycle.tau, tinf, 0
     if regimen.history or target.window.kind not in ("first_dose", "interval"):
         return None
-    return cycle.tau, tinf, 1 if target.window.n is None else target.window.n
+    n = 1 if target.window.n is None else target.window.n
+    if target.index == "Cmin" and tinf == cycle.tau and n > 1:
+        return (
+            None  # an infusion without a pause has no trough at an interval's end: the lowest is looked for
+        )
+    return cycle.tau, tinf, n
 
 
 class Exposures:
@@ -219,7 +224,7 @@ class Exposures:
         return found
 
     def time_above(self, wanted: Need, level: float | Floats) -> Floats:
-        """Fraction of a need's window in which the total concentration exceeds a level, mg/L; (profile,)."""
+        """Fraction of a need's window in which the total concentration is at a level (mg/L) or above it; (profile,)."""
         profile = courses.course(self._modes, self._inputs(wanted), wanted.window, cycle=wanted.cycle)
         found: Floats = time_above(profile, level)
         return found

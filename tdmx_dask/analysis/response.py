@@ -74,9 +74,11 @@ def cfr_of(pta: xr.Dataset, distributions: Sequence[MICDistribution], level: flo
         for name, values in found.items()
     }
     coords = {name: _labels(pta, name) for name in DIMS} | {"organism": pd.Index(names, dtype=object)}
+    reached = pta["breakpoint"].attrs.get("level") if "breakpoint" in pta else None
     attrs = {
         **pta.attrs,
         "interval_level": level,
+        **({} if reached is None else {"breakpoint_level": float(reached)}),
         "organisms": json.dumps([_provenance(each) for each in distributions]),
     }
     return xr.Dataset(variables, coords, attrs)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any, TypeGuard
 
 import numpy as np
 import xarray as xr
 
 from tdmx_dask.analysis.concentration import Quantiles, quantiles_of
 from tdmx_dask.analysis.exposure import course_need
-from tdmx_dask.analysis.summarise import plan_labels
 from tdmx_dask.api.nouns import read_regimens
-from tdmx_dask.api.question import Question, ask, provenance
+from tdmx_dask.api.question import Question, ask, frame
 from tdmx_dask.domain.population import Population
 from tdmx_dask.domain.regimen import Regimen
 from tdmx_dask.domain.target import Target, Window
 from tdmx_dask.domain.units import real, whole
 from tdmx_dask.errors import InputError
 
-__all__ = ["concentrations"]
+__all__ = ["concentrations", "times_over"]
 
 MOST_TIMES = 100_000
 JUST_AFTER = 1e-6
@@ -50,8 +50,9 @@ def concentrations(
     Parameters
     ----------
     draws, regimens, population, scenarios, subjects, n, fu, weight, seed : as for `pta`
-    times : h, ascending: since the start of treatment, or at steady state since the start of a dosing cycle. Default: `n_times` of
-        equal distance over the window, and the times of all doses, the ends of infusions and just after each bolus
+    times : h, ascending: on the regimens' clock (whose 0 is the start of treatment but for a regimen with a start_time), or at steady
+        state since the start of a dosing cycle. Default: `n_times` of equal distance over the window, and the times of all doses, the
+        ends of infusions and just after each bolus
     n_times : at least 2
     window : ``ss`` (default), ``first_dose``, ``day1``, ``interval 20`` or ``(24, 48)``. Where regimens have windows of different
         lengths the times cover all of them, and each regimen goes on with its next doses
@@ -86,22 +87,11 @@ def concentrations(
     over = Window.of(window)
     spans = [over.span(regimen) for regimen in wanted]
     shares = _quantiles(quantiles)
-    n_intervals = whole("n_intervals", n_intervals, "the number of dosing intervals")
-    if n_intervals > 1 and over.kind != "ss":
-        raise InputError(
-            "n_intervals",
-            n_intervals,
-            "several dosing intervals are shown at steady state",
-            "Give the window in h.",
-        )
-    at = _grid(wanted, spans, whole("n_times", n_times, "the number of times", ge=2), n_intervals)
+    n_times = whole("n_times", n_times, "the number of times", ge=2)
+    at = times_over(wanted, spans, n_times, _intervals(n_intervals, over))
     if times is not None:
         at = _given(times)
     end = None if over.kind == "ss" else max(at[-1], *(span[1] for span in spans if span is not None))
-    if seed is None:
-        from tdmx_dask.config import settings
-
-        seed = settings().seed
     known = Target(
         "Cmax", free=free, upper=1.0, window=over if end is None else Window("span", start=0.0, end=end)
     )
@@ -111,17 +101,30 @@ def concentrations(
     )  # fmt: skip
     needs = [course_need(regimen, None if end is None else (0.0, end)) for regimen in wanted]
     found = quantiles_of(question.plan, question.inputs, needs, at, shares, free=free)
+    result = _labelled(question, found, at, shares, "unbound concentration" if free else "concentration")
+    result["time"].attrs["long_name"] = _since(over, wanted)
+    return result.assign_coords(_ends(wanted, spans)).assign_attrs(window=str(over), free=int(free))
+
+
+def _intervals(given: object, window: Window) -> int:
+    """How many dosing intervals are shown."""
+    number = whole("n_intervals", given, "the number of dosing intervals")
+    if number > 1 and window.kind != "ss":
+        rule = "several dosing intervals are shown at steady state"
+        raise InputError("n_intervals", number, rule, "Give the window in h.")
+    return number
+
+
+def _ends(regimens: Sequence[Regimen], spans: Sequence[Span | None]) -> dict[str, Any]:
+    """Where the window of each regimen starts and ends, as coordinates."""
     own = [
         (0.0, regimen.cycle.tau) if span is None and regimen.cycle else span
-        for regimen, span in zip(wanted, spans, strict=True)
+        for regimen, span in zip(regimens, spans, strict=True)
     ]
-    result = _labelled(question, found, at, shares, "unbound concentration" if free else "concentration")
-    ends = {
+    return {
         f"window_{name}": ("regimen", [span[i] for span in own if span], {"units": "h"})
         for i, name in enumerate(("start", "end"))
     }
-    result["time"].attrs["long_name"] = _since(over)
-    return result.assign_coords(ends).assign_attrs(window=str(over), free=int(free))
 
 
 def _labelled(
@@ -129,10 +132,7 @@ def _labelled(
 ) -> xr.Dataset:
     plan = question.plan
     shape = (len(plan.scenarios), len(plan.regimens))
-    about = provenance(question)
-    del about["targets"]
-    labels = plan_labels(plan)
-    del labels["target"]
+    labels, about = frame(question)
     return xr.Dataset(
         {
             "concentration": (
@@ -151,16 +151,25 @@ def _labelled(
             "quantile": ("quantile", list(shares), {"long_name": "share of profiles below", "units": "1"}),
             "time": ("time", times, {"units": "h"}),
         },
-        attrs={**about, "n_profiles": plan.n_profiles},
+        attrs=about,
     )
 
 
-def _since(window: Window) -> str:
-    return "time since a dose at steady state" if window.kind == "ss" else "time since the start of treatment"
+def _since(window: Window, regimens: Sequence[Regimen]) -> str:
+    if window.kind == "ss":
+        return "time since a dose at steady state"
+    if any(regimen.first_time > 0 for regimen in regimens):
+        return "time on the regimens' clock"
+    return "time since the start of treatment"
+
+
+def _listed(given: object) -> TypeGuard[Iterable[object]]:
+    """Whether there are several of it; an array of no dimension only looks as if there were."""
+    return isinstance(given, Iterable) and not isinstance(given, str) and getattr(given, "ndim", 1) > 0
 
 
 def _quantiles(given: object) -> tuple[float, ...]:
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    if not _listed(given):
         raise InputError("quantiles", given, "quantiles are fractions in [0, 1]", "Write [0.05, 0.5, 0.95].")
     fix = "Write [0.05, 0.5, 0.95]."
     shares = [real("quantiles", each, "a quantile", ge=0, le=1, fix=fix) for each in given]
@@ -172,7 +181,7 @@ def _quantiles(given: object) -> tuple[float, ...]:
 def _given(times: object) -> list[float]:
     """Times of the user's own, checked."""
     fix = "Write [0, 1, 2, 4, 8]."
-    if isinstance(times, str) or not isinstance(times, Iterable):
+    if not _listed(times):
         raise InputError("times", times, "times are numbers of hours", fix)
     found = [real("times", each, "a time", unit="h", ge=0, fix=fix) for each in times]
     if not 0 < len(found) <= MOST_TIMES:
@@ -185,8 +194,23 @@ def _given(times: object) -> list[float]:
     return found
 
 
-def _grid(regimens: Sequence[Regimen], spans: Sequence[Span | None], n: int, n_intervals: int) -> list[float]:
-    """Times over all windows: of equal distance, and where something happens."""
+def times_over(
+    regimens: Sequence[Regimen], spans: Sequence[Span | None], n: int, n_intervals: int = 1
+) -> list[float]:
+    """Times over all windows: of equal distance, and where something happens.
+
+    Parameters
+    ----------
+    regimens : whose doses happen
+    spans : (start, end) of the window of each, h; None at steady state
+    n : times of equal distance
+    n_intervals : dosing intervals at steady state
+
+    Raises
+    ------
+    InputError
+        They are too many.
+    """
     if n > MOST_TIMES:
         raise InputError("n_times", n, f"there are at most {MOST_TIMES:,} times", "Ask for fewer.")
     taus = [regimen.cycle.tau for regimen in regimens if regimen.cycle is not None]

@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tdmx_dask.analysis.concentration import MOST_VALUES
+from tdmx_dask.api.concentration import concentrations, times_over
 from tdmx_dask.api.records import Row
 from tdmx_dask.domain.assessment import Assessment
 from tdmx_dask.domain.patient import Patient, as_patient
 from tdmx_dask.domain.prior import FITTED
+from tdmx_dask.domain.regimen import Regimen
 from tdmx_dask.domain.study import noting
 from tdmx_dask.errors import TdmxWarning
-from tdmx_dask.fitting.calibration import SIGMAS, predicted
+from tdmx_dask.fitting.calibration import SIGMAS
 from tdmx_dask.fitting.question import ask
 
 if TYPE_CHECKING:
@@ -41,8 +44,10 @@ __all__ = [
 ]
 
 SATURABLE = "PTA and CFR of a saturable model are not computed yet; its posterior is."
-_INTERVAL = (0.05, 0.95)
-_POINTS, _EVERY = 160, 8  # of the predicted course: times, and every so many draws
+_QUANTILES = (0.05, 0.5, 0.95)
+_POINTS = (
+    160  # of equal distance on the predicted course, besides the times of doses, ends of infusions and levels
+)
 _Z95 = 1.6448536269514722  # 95 % quantile of the standard normal
 
 
@@ -204,19 +209,18 @@ def level_rows(found: Individual) -> list[Row]:
     patient, fit = found.patient, found.fit
     if not patient.levels:
         return []
-    concentration = _concentration(patient, fit.draws, [level.time for level in patient.levels])
-    again = _replicated(fit)
+    predicted = _predicted(patient, fit.draws, sorted({level.time for level in patient.levels}))
+    again = _again(fit)
     rows: list[Row] = []
     for number, level in enumerate(patient.levels):
         row: Row = {"time": level.time, "measured": level.value, "below": int(level.below)}
-        for name, values in (("predicted", concentration), ("replicated", again)):
+        here = None if predicted is None else predicted.sel(time=level.time).values
+        for name, values in (
+            ("predicted", here),
+            ("replicated", None if again is None else again[:, number]),
+        ):
             if values is not None:
-                low, high = np.quantile(values[:, number], _INTERVAL)
-                row[name], row[f"{name}_q5"], row[f"{name}_q95"] = (
-                    float(np.median(values[:, number])),
-                    float(low),
-                    float(high),
-                )
+                row[f"{name}_q5"], row[name], row[f"{name}_q95"] = map(float, values)
         rows.append(row)
     return rows
 
@@ -226,7 +230,7 @@ def course_of(found: Individual) -> xr.Dataset | None:
 
     Returns
     -------
-    ``q5, q50, q95`` (time), mg/L, and the levels
+    ``q5, q50, q95`` (time), mg/L; the levels, and ``level_q5, level_q95`` (observation) of levels that the program drew again
     """
     import xarray as xr
 
@@ -236,18 +240,17 @@ def course_of(found: Individual) -> xr.Dataset | None:
     last = patient.levels[-1].time
     before = [dose.time for dose in patient.doses if dose.time < patient.levels[0].time]
     start = max(before, default=0.0)
-    times = np.unique(
-        np.concatenate([np.linspace(start, last, _POINTS)[1:], [level.time for level in patient.levels]])
-    )
-    values = _concentration(patient, found.fit.draws, times, every=_EVERY)
-    if values is None:
+    again, ends = _again(found.fit), ((0, _QUANTILES[0]), (2, _QUANTILES[2]))
+    at = times_over([Regimen.build(patient.counted_doses)], [(start, last)], _POINTS)
+    times = sorted({*at, *(level.time for level in patient.levels)})
+    predicted = _predicted(patient, found.fit.draws, times)
+    if predicted is None:
         return None
-    low, middle, high = np.quantile(values, (*_INTERVAL[:1], 0.5, *_INTERVAL[1:]), axis=0)
     return xr.Dataset(
         {
+            **{f"q{100 * share:g}": ("time", predicted.sel(quantile=share).values) for share in _QUANTILES},
             **{
-                name: ("time", each)
-                for name, each in zip(("q5", "q50", "q95"), (low, middle, high), strict=True)
+                f"level_q{100 * share:g}": ("observation", again[i]) for i, share in ends if again is not None
             },
             "level": ("observation", np.array([level.value for level in patient.levels])),
             "below": ("observation", np.array([int(level.below) for level in patient.levels])),
@@ -256,32 +259,27 @@ def course_of(found: Individual) -> xr.Dataset | None:
     )
 
 
-def _concentration(
-    patient: Patient, draws: xr.Dataset, times: Sequence[float] | NDArray[np.float64], *, every: int = 1
-) -> NDArray[np.float64] | None:
-    """Concentration by the kernels, (draw, time); None for a model that they do not have."""
-    names = [name for name in ("CL", "Vc", "Q1", "Vp1", "Q2", "Vp2") if name in draws]
-    if "CL" not in names or "Vmax" in draws:
+def _predicted(patient: Patient, draws: xr.Dataset, times: Sequence[float]) -> xr.DataArray | None:
+    """Quantiles over the draws of the concentration at some times (h, ascending), mg/L; None for a model that the kernels lack."""
+    if "CL" not in draws or "Vmax" in draws:
         return None
-    shape = draws.sizes["chain"], draws.sizes["draw"]
-    columns = [np.broadcast_to(draws[name].values, shape)[:, ::every].reshape(-1) for name in names]
-    doses = [dose for dose in patient.doses if dose.time < max(times)]
-    data = {
-        "dose_time": [dose.time for dose in doses],
-        "dose_amount": [dose.amount for dose in doses],
-        "dose_tinf": [dose.tinf for dose in doses],
-        "level_time": times,
-    }
-    return predicted(data, np.stack(columns, axis=1))
+    most = max(1, MOST_VALUES // 2 // len(times))
+    every = -(-draws.sizes["chain"] * draws.sizes["draw"] // most)
+    some = draws if every == 1 else draws.isel(draw=slice(None, None, every))
+    window = (0.0, times[-1])
+    given = Regimen.build(patient.counted_doses)
+    course = concentrations(some, given, times=times, window=window, quantiles=_QUANTILES)
+    return course["concentration"].squeeze(["scenario", "regimen"])
 
 
-def _replicated(fit: Fit) -> NDArray[np.float64] | None:
-    """Levels that the program drew again, (draw, level)."""
+def _again(fit: Fit) -> NDArray[np.float64] | None:
+    """Quantiles of levels that the program drew again, (quantile, level)."""
     group = fit.tree.children.get("posterior_predictive")
     if group is None or "level" not in group:
         return None
     values = group["level"].transpose("chain", "draw", ...).values
-    return np.asarray(values, dtype=float).reshape(-1, values.shape[-1])
+    made = np.asarray(values, dtype=float).reshape(-1, values.shape[-1])
+    return np.asarray(np.quantile(made, _QUANTILES, axis=0))
 
 
 def _plain(value: Any) -> str | float | None:

@@ -13,6 +13,7 @@ import numpy as np
 from tdmx_dask.analysis.exposure import single_targets
 from tdmx_dask.analysis.inputs import Inputs, read_inputs
 from tdmx_dask.analysis.plan import Plan
+from tdmx_dask.analysis.summarise import plan_labels
 from tdmx_dask.api.nouns import (
     body_weight,
     read_mic,
@@ -30,7 +31,7 @@ from tdmx_dask.domain.units import real, whole
 from tdmx_dask.errors import InputError, TdmxWarning
 from tdmx_dask.version import __version__
 
-__all__ = ["N_PATIENTS", "Question", "ask", "describe", "provenance"]
+__all__ = ["N_PATIENTS", "Question", "ask", "describe", "frame", "provenance"]
 
 N_PATIENTS = 10_000
 """Virtual patients of a population where the user does not say how many."""
@@ -57,7 +58,7 @@ class Question:
         if "fu" in self.plan.names:
             return "of the draws"
         if self.plan.population is not None and self.plan.population.fu is not None:
-            return "of the population"
+            return f"{self.plan.population.fu}, of the population"
         return f"{self.plan.fu:g}"
 
     @property
@@ -79,11 +80,15 @@ def ask(
     n: int | None,
     fu: object,
     weight: float | None,
-    seed: int,
+    seed: int | None,
     window: object,
     per_draw: bool | None = None,
 ) -> Question:
-    """Check the arguments of a verb and make a plan of them."""
+    """Check the arguments of a verb and make a plan of them; without a seed, with the configured one."""
+    if seed is None:
+        from tdmx_dask.config import settings as configured
+
+        seed = configured().seed
     subjects = whole("subjects", subjects, "the number of virtual patients a draw")
     inputs, population = _profiles_of(draws, population, subjects, n)
     settings, wanted, pairs = _design(inputs, population, regimens, scenarios, design)
@@ -314,14 +319,45 @@ def _weighed(plan: Plan, inputs: Inputs, population: Population | None, weight: 
     return replace(plan, names=tuple(names), weights=tuple(fixed))
 
 
+def _weights(question: Question) -> dict[str, float | str]:
+    """The body weights that mg/kg doses were multiplied by: kg, or where each profile's own comes from."""
+    plan, fixed = question.plan, dict(question.plan.weights)
+    found: dict[str, float | str] = {}
+    for name in plan.weight_names:
+        if name in fixed:
+            found[name] = fixed[name]
+        elif all(name in scenario.covariates for scenario in plan.scenarios):
+            found[name] = "of the scenario"
+        else:
+            found[name] = "of the draws" if name in plan.names else "of the population"
+    return found
+
+
 def describe(plan: Plan) -> dict[str, Any]:
     """What a result says of its question: regimens and targets as plain values."""
     return {
         "regimens": [regimen.to_mapping() for regimen in plan.regimens],
         "targets": [str(target) for target in plan.targets],
         "scenarios": {scenario.name: dict(scenario.covariates) for scenario in plan.scenarios},
+        "covariate_units": _units(plan),
         "population": "" if plan.population is None else plan.population.name,
     }
+
+
+def _units(plan: Plan) -> dict[str, str]:
+    """Units of the covariates that scenarios set, where the population says them."""
+    if plan.population is None:
+        return {}
+    named = dict.fromkeys(name for scenario in plan.scenarios for name in scenario.covariates)
+    known = plan.population.covariates
+    return {name: known[name].unit for name in named if name in known and known[name].unit}
+
+
+def frame(question: Question) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Labels (scenario, regimen) and attributes of a result that is of no target."""
+    labels, about = plan_labels(question.plan), provenance(question)
+    del labels["target"], about["targets"]
+    return labels, {**about, "n_profiles": question.plan.n_profiles}
 
 
 def provenance(question: Question) -> dict[str, Any]:
@@ -335,5 +371,6 @@ def provenance(question: Question) -> dict[str, Any]:
         "model": plan.model,
         "fu": question.fu_source,
         "fu_note": question.fu_note,
+        "weights": json.dumps(_weights(question)),
         **{name: json.dumps(value) for name, value in describe(plan).items()},
     }

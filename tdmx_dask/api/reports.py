@@ -97,10 +97,12 @@ def report_of(
 
 
 def command() -> str:
-    """The command line of this process, as it can be typed again."""
+    """The command line of this process, as it can be typed again; empty in a console or a notebook, where none was typed."""
     if not sys.argv or sys.argv[0] in ("", "-", "-c"):
         return ""
     program = Path(sys.argv[0])
+    if "ipykernel" in program.as_posix():
+        return ""
     start = ["python", "-m", program.parent.name] if program.name == "__main__.py" else [program.name]
     return shlex.join([*start, *sys.argv[1:]])
 
@@ -142,6 +144,7 @@ def individual_parts(found: Individual, figures: Mapping[str, str]) -> dict[str,
     figures : of the fit: ``levels``, ``posterior``, ``trace`` -> SVG text; what is missing is drawn
     """
     from tdmx_dask.report import (
+        caveat_of,
         fit_section,
         fit_sentences,
         levels_section,
@@ -175,6 +178,7 @@ def individual_parts(found: Individual, figures: Mapping[str, str]) -> dict[str,
         "cfr": found.cfr,
         "sections": [section for section in sections if not section.empty],
         "summary": fit_sentences(verdict, levels),
+        "caveat": caveat_of(verdict, levels),
         "about": _about(patient),
         "notes": found.notes,
         "provenance": {"patient": patient.id, **_origin(fit), "seconds": found.seconds},

@@ -13,6 +13,9 @@ __all__ = ["doses_before", "first_time", "interval"]
 History = tuple[DoseEvent, ...]
 
 
+SAME_TIME = 1e-11
+"""Of a time: a dose as near as this to it is due then, for a multiple of an interval (3 x 0.7 h) need not be exact in float64."""
+
 MOST_DOSES = 5000
 """Doses before a window's end: at q1h, 200 days."""
 
@@ -41,7 +44,7 @@ def first_time(history: History, cycle: Cycle | None) -> float:
 
 
 def doses_before(history: History, cycle: Cycle | None, until: float) -> History:
-    """All doses with time < `until` (h), by time.
+    """All doses with time < `until` (h), by time; one that is due then but for rounding is not before it.
 
     Raises
     ------
@@ -52,7 +55,8 @@ def doses_before(history: History, cycle: Cycle | None, until: float) -> History
     if math.isnan(until) or (endless and until == math.inf):
         rule = "the end must be a number of hours, finite for a regimen without end"
         raise InputError("until", until, rule, "For example until=24.")
-    doses = [event for event in history if event.time < until]
+    due = until if until == math.inf else until - SAME_TIME * abs(until)
+    doses = [event for event in history if event.time < due]
     if cycle is not None and cycle.start < until:
         most = math.inf if until == math.inf else math.ceil((until - cycle.start) / cycle.tau) + 1
         count = int(min(most, most if cycle.n is None else cycle.n))
@@ -62,7 +66,7 @@ def doses_before(history: History, cycle: Cycle | None, until: float) -> History
         for k in range(count):
             for event in cycle.events:
                 time = cycle.time(k, event.time)
-                if time < until:
+                if time < due:
                     doses.append(DoseEvent(time, event.amount, event.tinf, event.per_kg))
     return tuple(doses)
 

@@ -34,7 +34,7 @@ class Target:
     Parameters
     ----------
     index : ``T>MIC``, ``AUC`` (over the window), ``AUC24`` (over 24 h; at steady state the mean daily AUC),
-        ``Cmax``, ``Cmin``, or ``C`` (at `time`)
+        ``Cmax``, ``Cmin`` (the lowest of the window once treatment has begun), or ``C`` (at `time`)
     free : of the unbound drug
     per_mic : divided by the MIC; always so for ``T>MIC``
     lower, upper : inclusive limits; a fraction in (0, 1] for ``T>MIC``, h for AUC/MIC, mg·h/L, mg/L, or none. At
@@ -220,6 +220,15 @@ class Target:
             notes.append(f"fu {number_text(self.fu)}")
         return f"{text} ({', '.join(notes)})" if notes else text
 
+    @property
+    def window_words(self) -> str:
+        """Over which time it is taken, for a reader who does not know the grammar."""
+        if self.time is not None:
+            return f"at {number_text(self.time)} h"
+        if self.index == "AUC24" and self.window == STEADY_STATE:
+            return "mean day at steady state"
+        return self.window.words
+
     def span(self, regimen: Regimen) -> tuple[float, float] | None:
         """Start and end of what counts, h; None at steady state; ``(time, time)`` for ``C@time``.
 
@@ -278,6 +287,11 @@ class AllOf:
     def label(self) -> str:
         """What tables print."""
         return " and ".join(target.label for target in self.targets)
+
+    @property
+    def window_words(self) -> str:
+        """Over which times they are taken."""
+        return "; ".join(dict.fromkeys(target.window_words for target in self.targets))
 
 
 def parse_target(

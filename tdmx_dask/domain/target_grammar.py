@@ -26,6 +26,7 @@ from tdmx_dask.domain.units import (
     number_text,
     parse_fraction,
     parse_hours,
+    real,
     shortened,
 )
 from tdmx_dask.domain.window import Window
@@ -151,7 +152,8 @@ def read_index(text: str) -> tuple[str, float | None]:
     limit = ">= 100%" if head["index"] is None else ">= 1"
     if at is None:
         return f"{name} {limit} {rest}".strip(), None
-    return f"{name} {limit} {rest[: at.start()]}{rest[at.end() :].strip()}".strip(), float(at[1])
+    mic = real("MIC", float(at[1]), "a MIC", unit="mg/L", gt=0, fix=f"Write {name} at 2.")
+    return f"{name} {limit} {rest[: at.start()]}{rest[at.end() :].strip()}".strip(), mic
 
 
 def _limits(limit: re.Match[str], index: str, name: str, text: str, *, per_mic: bool) -> dict[str, float]:

@@ -108,6 +108,18 @@ class Window:
             return f"{number_text(self.start or 0.0)}..{number_text(self.end or 0.0)}h"
         return self.kind
 
+    @property
+    def words(self) -> str:
+        """What a reader who does not know the grammar is told."""
+        if self.kind == "span":
+            return f"{number_text(self.start or 0.0)} to {number_text(self.end or 0.0)} h"
+        return {
+            "ss": "one dosing interval at steady state",
+            "first_dose": "from the first dose to the next",
+            "day1": "the first 24 h",
+            "interval": f"dosing interval {self.n}",
+        }[self.kind]
+
     def span(self, regimen: Regimen) -> tuple[float, float] | None:
         """Start and end of the window for a regimen, h; None at steady state.
 

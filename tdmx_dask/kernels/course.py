@@ -41,6 +41,9 @@ __all__ = [
 ]
 
 
+SAME_TIME = 1e-11
+"""Of a time: times as near as this are one, for a multiple of tau need not be exact in float64."""
+
 STILL = 1e-9
 """Of a segment's length: a step towards a stationary point that is the last. The concentration's error is of its square."""
 
@@ -79,10 +82,19 @@ class Segment(NamedTuple):
 
 
 class Course(NamedTuple):
-    """The segments of a window, in order, and the rates of the modes, (mode, profile), 1/h."""
+    """A window of the concentration.
+
+    Attributes
+    ----------
+    rate : of the modes, (mode, profile), 1/h
+    segments : of the window, in order
+    under_way : the concentration at the window's start is one of the window's own: treatment has begun before, and no dose that ends
+        an interval is due then
+    """
 
     rate: Array
     segments: tuple[Segment, ...]
+    under_way: bool = False
 
 
 class Piece(NamedTuple):
@@ -119,10 +131,25 @@ def course(
     Course whose segments cover the window
     """
     held = modes.share * 0.0
+    near = SAME_TIME * max(window[0], cycle or 0.0)
+    inputs = [
+        dose._replace(time=window[0]) if abs(dose.time - window[0]) <= near else dose for dose in inputs
+    ]
+    under_way = _under_way(inputs, window[0], near, cycle)
     if cycle is not None:
         inputs = wrapped(inputs, cycle)
         held = periodic_start(modes, inputs, cycle)
-    return Course(modes.rate, tuple(_walk(modes, inputs, held, window)[1]))
+    return Course(modes.rate, tuple(_walk(modes, inputs, held, window)[1]), under_way)
+
+
+def _under_way(inputs: Sequence[Input], start: float, near: float, cycle: float | None) -> bool:
+    """Whether treatment has begun before a time, and goes on at it: by no new dose, but one that an infusion runs into."""
+    if cycle is not None:
+        inputs = [*(dose._replace(time=dose.time - cycle) for dose in inputs), *inputs]
+    before = [dose for dose in inputs if dose.time < start]
+    due = [dose for dose in inputs if dose.time == start]
+    runs = any(dose.tinf > 0.0 and dose.time + dose.tinf >= start - near for dose in before)
+    return bool(before) and (not due or (runs and all(dose.tinf > 0.0 for dose in due)))
 
 
 def course_at(modes: Modes, inputs: Sequence[Input], time: float) -> Array:
@@ -154,13 +181,14 @@ def course_cmax(profile: Course) -> Array:
 
 
 def course_cmin(profile: Course) -> Array:
-    """Lowest trough of the window: where the concentration stops falling, or the window ends; (profile,), mg/L.
+    """Lowest concentration of the window once treatment has begun; (profile,), mg/L.
 
-    The window's start is no trough of its own (before the first dose it is 0).
+    It is where the concentration stops falling, where the window ends, or where it starts: but not before the first dose (it is 0
+    there), nor just before a dose that is due at the start, for that trough belongs to the interval before.
     """
     xp = namespace(profile.rate)
     pieces = monotone_pieces(profile)
-    lowest = pieces[-1].last
+    lowest = xp.minimum(pieces[-1].last, pieces[0].first) if profile.under_way else pieces[-1].last
     for piece in pieces:
         falls = piece.last < piece.first
         lowest = xp.where(falls, xp.minimum(lowest, piece.last), lowest)

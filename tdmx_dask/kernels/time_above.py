@@ -16,7 +16,7 @@ NEAR = 1e-12
 
 
 def time_above(profile: Course, level: float | Array) -> Array:
-    """Fraction of a course's window in which the concentration exceeds a level.
+    """Fraction of a course's window in which the concentration is at a level or above it, for limits count as attained.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def time_above(profile: Course, level: float | Array) -> Array:
     above = xp.zeros_like(level)
     for piece in monotone_pieces(profile):
         length = piece.end - piece.start
-        starts, ends = piece.first > level, piece.last > level
+        starts, ends = piece.first >= level, piece.last >= level
         above += xp.where(starts & ends, length, 0.0)
         rows = xp.nonzero(starts != ends)[0]
         if rows.shape[0] > 0:

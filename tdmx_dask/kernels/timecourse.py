@@ -1,13 +1,14 @@
 """Concentrations at any times of any dose history, first dose to steady state: what a figure of the course shows.
 
 Each time is evaluated in its own segment of the course (`tdmx_dask.kernels.course`), exactly and from nothing but the profile's own
-row. At a time when a dose is due the concentration is the one just before it, as everywhere.
+row. At a time when a dose is due, but for rounding, the concentration is the one just before it, as everywhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tdmx_dask.kernels.course import SAME_TIME as NEAR
 from tdmx_dask.kernels.course import Input, concentration, periodic_start, walk, wrapped
 from tdmx_dask.kernels.disposition import Array, Modes, namespace
 from tdmx_dask.kernels.interval import total
@@ -67,9 +68,10 @@ def _along(modes: Modes, inputs: Sequence[Input], held: Array, times: Sequence[f
         return out
     for start, segment, left in walk(modes, inputs, held, times[-1]):
         end = start + segment.length
-        while row < len(times) and times[row] <= end:
+        near = NEAR * end
+        while row < len(times) and times[row] <= end + near:
             after = times[row] - start
-            out[row] = total(left) if times[row] == end else concentration(modes.rate, segment, after)
+            out[row] = total(left) if times[row] >= end - near else concentration(modes.rate, segment, after)
             row += 1
     out[row:] = total(left)  # the last end may fall short of the last time by rounding
     return out

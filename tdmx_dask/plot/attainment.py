@@ -11,7 +11,7 @@ from tdmx_dask.domain.mic import MICDistribution
 from tdmx_dask.domain.units import real
 from tdmx_dask.errors import InputError
 from tdmx_dask.plot import curves, dots, heat, style
-from tdmx_dask.plot.panels import panels, select
+from tdmx_dask.plot.panels import level_of, panels, select
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ def pta(
     scenario: str | Sequence[str] | None = None,
     ax: Axes | None = None,
     figure: Figure | None = None,
-    level: float = 0.9,
+    level: float | None = None,
 ) -> Figure:
     """Draw PTA against MIC: a line a regimen, a panel a scenario and target.
 
@@ -49,7 +49,7 @@ def pta(
     target, scenario : labels; None draws all
     ax : where to draw one panel (no histogram); default: a figure of its own
     figure : where to draw; default: a new one, of a size that fits
-    level : of the dashed line, a fraction
+    level : of the dashed line, a fraction; default: that of the result's breakpoints
 
     Returns
     -------
@@ -70,6 +70,7 @@ def pta(
     'MIC (mg/L)'
     """
     at = read_marks(marks)
+    level = level_of(result, level)
     full = select(result, "mic", target=target, scenario=scenario)
     found = panels(full, "pta")
     if isinstance(isolates, MICDistribution):

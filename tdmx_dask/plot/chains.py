@@ -15,6 +15,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from tdmx_dask.domain.patient import Patient
+from tdmx_dask.domain.population import Population
+from tdmx_dask.domain.typical import prior_of
 from tdmx_dask.errors import InputError
 from tdmx_dask.kernels.convergence import convergence
 from tdmx_dask.plot import style
@@ -35,6 +38,9 @@ _SHOWN = 250
 
 _WIDE = 0.9
 """Probability of the bar under a density."""
+
+_LOOKS = 28
+"""Chains that colour and dashes tell apart."""
 
 _ALARM = "#D55E00"
 
@@ -57,7 +63,7 @@ def posterior(
     fit: Any,
     *,
     names: str | Sequence[str] | None = None,
-    prior: Prior | None = None,
+    prior: Prior | Patient | None = None,
     title: str = "",
     ax: Axes | None = None,
     figure: Figure | None = None,
@@ -68,7 +74,8 @@ def posterior(
     ----------
     fit : a `Fit`, a DataTree with a group ``posterior`` (and ``sample_stats``, ``prior``), or a Dataset (chain, draw)
     names : variables; None: those that were estimated, or all numbers that vary
-    prior : log-normal priors to draw beside, by name: (median, SD of the log); default: draws of a group ``prior``, if there is one
+    prior : log-normal priors to draw beside, by name: (median, SD of the log), or the patient whose prior it is; default: draws of a
+        group ``prior``, if there is one
     title : heading
     ax : where to draw one parameter; default: a figure of its own
     figure : where to draw; default: a new one, of a size that fits
@@ -134,7 +141,9 @@ def trace(
     found, diverging = _quantities(fit, names)
     with style.styled():
         width = 8.6
-        figure = style.canvas(figure, width, 1.45 * len(found) + 1.2)
+        n_chains = found[0].values.shape[0]
+        key = 0.19 * max(0, math.ceil(min(n_chains, _LOOKS) / 4) - 2)
+        figure = style.canvas(figure, width, 1.45 * len(found) + 1.2 + key)
         grid = figure.subplots(len(found), 2, squeeze=False, width_ratios=[1, 2.6])
         every = max(1, math.ceil(found[0].values.shape[1] / _SHOWN))
         for row, one in enumerate(found):
@@ -142,10 +151,12 @@ def trace(
             last = row == len(found) - 1
             grid[row, 1].set_xlabel("Draw" if last else "")
         style.title(figure, title or "Chains", width)
-        handles, texts = _chain_key(found[0].values.shape[0], diverging)
+        handles, texts = _chain_key(n_chains, diverging)
         notes = [_draws_note(found[0].values)]
         if every > 1:
             notes.append(f"Lines show one draw in {every}; densities and divergences are of all")
+        if n_chains > _LOOKS:
+            notes.append(f"Chains from the {_LOOKS + 1}th on have the looks of the first again")
         style.legend(figure, handles, texts, notes, width)
     return figure
 
@@ -212,8 +223,10 @@ def _elements(name: str, array: xr.DataArray, prior: xr.Dataset | None) -> list[
     ]
 
 
-def _priors(given: Prior | None) -> dict[str, tuple[float, float]]:
+def _priors(given: Prior | Patient | None) -> dict[str, tuple[float, float]]:
     found = {}
+    if isinstance(given, Patient):
+        given = _prior_of(given)
     for name, pair in (given or {}).items():
         try:
             median, omega = (float(part) for part in pair)
@@ -224,6 +237,17 @@ def _priors(given: Prior | None) -> dict[str, tuple[float, float]]:
             raise InputError(f"prior[{name}]", pair, rule, "Write (5.0, 0.3).")
         found[str(name)] = (median, omega)
     return found
+
+
+def _prior_of(patient: Patient) -> dict[str, tuple[float, float]]:
+    """Medians and SDs of the logs of what is not fixed, at the patient's covariates."""
+    known = patient.priors
+    if isinstance(known, Population):
+        known, _ = prior_of(known, patient.covariates, patient.varying)
+    if known is None:
+        return {}
+    rows = zip(known.parameters, known.median, np.diag(known.covariance), strict=True)
+    return {name: (median, math.sqrt(variance)) for name, median, variance in rows if variance > 0}
 
 
 def _density(
@@ -254,6 +278,11 @@ def _density(
         handles.append(marks)
         texts.append(f"divergent draws ({there.size})")
     top = max(height.max(), 0.0 if density is None else float(density[1].max()))
+    if density is not None and one.name in priors:
+        low, high = _middle(
+            *priors[one.name], x, 2.0
+        )  # 95 % of the prior; its curve leaves at the axis' ends
+        ax.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low))
     ax.set_ylim(2.8 * base, 1.06 * min(top, 3 * height.max()))
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
@@ -264,20 +293,25 @@ def _density(
 
 
 def _prior_density(one: _Quantity, priors: Prior, x: Floats) -> tuple[Floats, Floats] | None:
-    """The prior's curve, over its own middle and the posterior's range."""
+    """The prior's curve: all of it, also what lies beyond the axis."""
     if one.name in priors:
         median, omega = priors[one.name]
         if omega == 0:
             return None
-        z = 2.0  # of its normal: 95 % of the prior
-        low, high = min(x[0], median * math.exp(-z * omega)), max(x[-1], median * math.exp(z * omega))
-        at = np.linspace(max(low, 1e-12 * median), high, 400)
+        low, high = _middle(median, omega, x, 4.5)
+        at = np.geomspace(low, high, 600)
         exponent = -0.5 * (np.log(at / median) / omega) ** 2
         return at, np.exp(exponent) / (at * omega * math.sqrt(2 * math.pi))
     if one.prior is not None and np.ptp(one.prior) > 0:
         middle = one.prior[np.abs(one.prior - np.median(one.prior)) <= 4 * np.std(one.prior)]
         return density_of(middle.reshape(-1))
     return None
+
+
+def _middle(median: float, omega: float, x: Floats, z: float) -> tuple[float, float]:
+    """From `z` SDs below to `z` above the median of a log-normal prior, or further where the posterior goes."""
+    low, high = median * math.exp(-z * omega), median * math.exp(z * omega)
+    return max(min(float(x[0]), low), 1e-12 * median), max(float(x[-1]), high)
 
 
 def density_of(values: Floats) -> tuple[Floats, Floats]:
@@ -333,7 +367,7 @@ def _chain_key(n_chains: int, diverging: NDArray[np.bool_] | None) -> tuple[list
     from matplotlib.lines import Line2D
 
     handles: list[Any] = []
-    for chain in range(min(n_chains, 12)):
+    for chain in range(min(n_chains, _LOOKS)):
         look = style.line_style(chain)
         handles.append(Line2D([], [], color=look["color"], linestyle=look["linestyle"], linewidth=1.4))
     texts = [f"chain {chain + 1}" for chain in range(len(handles))]

@@ -12,7 +12,7 @@ from tdmx_dask.domain.level import Level
 from tdmx_dask.domain.units import real
 from tdmx_dask.errors import InputError
 from tdmx_dask.plot import style
-from tdmx_dask.plot.panels import arrangement, chosen, wanted
+from tdmx_dask.plot.panels import arrangement, chosen, fu_notes, wanted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +23,8 @@ __all__ = ["concentration", "draw_levels"]
 _MOST_PANELS = 24
 _SHADE = "#f3f1ea"
 _BAND = 0.18
+_MIC = "#B03A00"
+_SAME = 1e-9
 
 
 def concentration(
@@ -40,10 +42,13 @@ def concentration(
 ) -> Figure:
     """Draw concentrations over time: the median, bands between percentiles, a panel a scenario and regimen.
 
+    Quantiles that mirror each other (5 and 95 %) are the ends of a band, others are lines.
+
     Parameters
     ----------
     result : of `tdmx_dask.concentrations`
-    levels : measured levels to draw beside: `Level`, mapping or (time, value), h on the same clock as the result and mg/L
+    levels : measured levels (of the total drug) to draw beside: `Level`, mapping or (time, value), h on the same clock as the result,
+        within its times, and mg/L
     mic : mg/L, one or several, or by name: dashed lines
     fu : unbound fraction; the lines of MICs in a result of the total drug then stand at MIC/fu, where the unbound one reaches the MIC
     regimen, scenario : labels; None draws all
@@ -59,7 +64,8 @@ def concentration(
     Raises
     ------
     InputError
-        The result is of another verb, a label is not in it, a MIC or level is out of range, or `ax` is to hold several panels.
+        The result is of another verb, a label is not in it, a MIC or level is out of range, a level lies outside the result's times
+        or is to stand beside unbound concentrations, or `ax` is to hold several panels.
 
     Examples
     --------
@@ -76,7 +82,7 @@ def concentration(
         rule = f"at most {_MOST_PANELS} panels can be read"
         raise InputError("result", f"{len(pairs)} panels", rule, "Choose regimen= and scenario=.")
     lines = _mics(mic, _ratio(full, fu))
-    seen = [Level.read(level) for level in levels]
+    seen = _seen(full, levels)
     heights = _heights(full, lines, seen, log=log)
     with style.styled():
         if ax is not None:
@@ -98,7 +104,7 @@ def concentration(
                 text = _heading(full, pairs[number])
                 axes.set_title(style.wrapped(text, int(11.5 * (width / n_columns - 0.5)), 2), loc="left")
         style.title(figure, title or "Concentration over time", width)
-        style.legend(figure, handles, names, _notes(full, fu), width)
+        style.legend(figure, handles, names, _notes(full, fu, lines), width)
     return figure
 
 
@@ -147,25 +153,55 @@ def _panel(
     if np.isfinite(start) and end - start < 0.999 * (time[-1] - time[0]):
         handles.append(ax.axvspan(start, end, color=_SHADE, linewidth=0, zorder=0))
         names.append("window")
-    middle = int(np.argmin(np.abs(shares - 0.5)))
-    n_bands = min(middle, len(shares) - 1 - middle)
-    bands = []
-    for k in range(n_bands):
-        low, high = (k, len(shares) - 1 - k)
+    bands, single = _paired(shares.tolist())
+    for number, row in enumerate(single):
+        median = abs(shares[row] - 0.5) < _SAME
+        look = {"linewidth": 1.7} if median else {"linewidth": 1.0, "linestyle": _dashes(number)}
+        handles += ax.plot(time, values[row], color=colour, zorder=3, **look)
+        names.append("median" if median else f"percentile {_share(shares[row])}")
+    for depth, (low, high) in enumerate(bands, 1):
         ax.fill_between(time, values[low], values[high], color=colour, alpha=_BAND, linewidth=0, zorder=2)
-        bands.append(f"{_share(shares[low])}–{_share(shares[high])} %")
-    (line,) = ax.plot(time, values[middle], color=colour, linewidth=1.7, zorder=3)
-    handles.append(line)
-    names.append("median" if abs(shares[middle] - 0.5) < 1e-9 else f"{_share(shares[middle])}th percentile")
-    for k, name in enumerate(bands):
-        handles.append(_key(colour, k + 1))
-        names.append(f"percentiles {name}")
+        handles.append(_key(colour, depth))
+        names.append(f"percentiles {_share(shares[low])}–{_share(shares[high])} %")
     for number, (name, value) in enumerate(lines.items()):
-        dashes = style.line_style(7 * (number % 3 + 1))["linestyle"]
-        handles.append(ax.axhline(value, color="#B03A00", linewidth=1.2, linestyle=dashes, zorder=4))
+        look = {"linewidth": 1.2, "linestyle": _dashes(number)}
+        handles.append(ax.axhline(value, color=_MIC, zorder=4, **look))
         names.append(name)
+        if len(lines) > 1:
+            _name_line(ax, number, name, value)
     dots, texts = draw_levels(ax, levels)
     return [*handles, *dots], [*names, *texts]
+
+
+def _paired(shares: Sequence[float]) -> tuple[list[tuple[int, int]], list[int]]:
+    """Positions of quantiles that mirror each other, the widest band first, and of the others, the median before all."""
+    mirror = {
+        low: high
+        for low, share in enumerate(shares)
+        for high in range(low + 1, len(shares))
+        if abs(share + shares[high] - 1) < _SAME
+    }
+    alone = set(range(len(shares))) - {*mirror, *mirror.values()}
+    return list(mirror.items()), sorted(alone, key=lambda row: (abs(shares[row] - 0.5) >= _SAME, row))
+
+
+def _dashes(number: int) -> Any:
+    return style.line_style(7 * (number % 3 + 1))["linestyle"]
+
+
+def _name_line(ax: Axes, number: int, name: str, value: float) -> None:
+    """The name of a MIC on its line, each beside the one before: there are fewer dashes than MICs, and lines lie close."""
+    ax.annotate(
+        style.wrapped(name.removesuffix(" mg/L").removeprefix("MIC "), 18, 1),
+        (0.99 - 0.16 * (number % 6), value),
+        xycoords=("axes fraction", "data"),
+        ha="right",
+        va="center",
+        fontsize=7,
+        color=_MIC,
+        zorder=5,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
+    )
 
 
 def _key(colour: str, depth: int) -> Any:
@@ -220,6 +256,26 @@ def _share(value: float) -> str:
     return f"{100 * value:g}"
 
 
+def _seen(full: xr.Dataset, levels: Iterable[object]) -> list[Level]:
+    """Levels that the result has a place for."""
+    seen = [Level.read(level) for level in levels]
+    if seen and int(full.attrs.get("free", 0)):
+        rule = "levels are of the total drug, and these concentrations are of the unbound one"
+        raise InputError("levels", len(seen), rule, "Draw them on a result with free=False.")
+    start, end = (float(full["time"].values[i]) for i in (0, -1))
+    out = next((level for level in seen if not start <= level.time <= end), None)
+    if out is not None:
+        first = min(start, *(level.time for level in seen))
+        last = max(end, *(level.time for level in seen))
+        raise InputError(
+            "levels",
+            out,
+            f"a level is drawn within the times of the result, {start:g} to {end:g} h",
+            f"Ask for tdmx.concentrations(..., window=({first:g}, {last:g})), on the clock of the levels.",
+        )
+    return seen
+
+
 def _ratio(full: xr.Dataset, fu: float | None) -> float:
     if fu is None:
         return 1.0
@@ -250,10 +306,13 @@ def _mic_text(value: object, fu: float) -> str:
     return f"{shown} mg/L" if fu == 1 else f"{shown} mg/L unbound"
 
 
-def _notes(full: xr.Dataset, fu: float | None) -> list[str]:
+def _notes(full: xr.Dataset, fu: float | None, lines: Mapping[str, float]) -> list[str]:
     number = full.attrs.get("n_profiles")
     parts = [f"Percentiles of {int(number):,} profiles"] if number else []
     if fu is not None:
         parts.append(f"Lines of MICs stand at MIC / fu, fu = {fu:g}")
-    note = str(full.attrs.get("fu_note", ""))
-    return [text for text in (*parts, note) if text]
+    elif lines and not int(full.attrs.get("free", 0)):
+        parts.append(
+            "Concentrations are of the total drug, MICs of the unbound: fu= puts the lines at MIC / fu"
+        )
+    return [*parts, *fu_notes(full)]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tdmx_dask.errors import InputError
 from tdmx_dask.plot import style
 from tdmx_dask.plot.chains import density_of
-from tdmx_dask.plot.panels import arrangement, chosen, wanted
+from tdmx_dask.plot.panels import arrangement, chosen, fu_notes, wanted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +27,10 @@ Limits = tuple[float | None, float | None]
 _MOST_ROWS = 40
 _DIMS = ("scenario", "regimen", "chain", "draw", "subject")
 _WITHIN = "#e3efe9"
+_TALL = 0.72
+"""Of a row: the highest density."""
+_EQUAL = 1e-9
+"""Of a value: what all profiles have in common but for rounding."""
 
 
 def exposure(
@@ -101,14 +105,23 @@ def exposure(
             if number < len(shown):
                 _column(axes, full, shown[number], pairs, bounds, first=number % n_columns == 0)
         style.title(figure, title or "Exposure", width)
-        notes = [
-            f"Densities of {int(full.attrs.get('n_profiles', 0)):,} profiles; dot and bar: median and 90 % interval"
-        ]
-        if bounds:
-            notes.append("Shaded: within the limits, with the share of profiles at the right")
-        notes += [text for text in (str(full.attrs.get("fu_note", "")),) if text]
-        style.legend(figure, [], [], notes, width)
+        style.legend(figure, [], [], _notes(full, shown, limits=bool(bounds)), width)
     return figure
+
+
+def _notes(full: xr.Dataset, shown: list[str], *, limits: bool) -> list[str]:
+    number = int(full.attrs.get("n_profiles", 0))
+    notes = [
+        f"Densities of {number:,} profiles, each row scaled to its own maximum; an upright line where all are equal; dot and bar: "
+        "median and 90 % interval"
+    ]
+    if limits:
+        notes.append("Shaded: within the limits, with the share of profiles at the right")
+    steady = [name for name in shown if "steady state" in str(full[name].attrs.get("window", ""))]
+    if steady:
+        which = "" if len(steady) == len(shown) else f"{', '.join(steady)}: "
+        notes.append(f"{which}{'at' if which else 'At'} steady state, over one dosing interval")
+    return [*notes, *fu_notes(full)]
 
 
 def _limits(name: str, given: Any, names: list[str]) -> Limits:
@@ -166,16 +179,20 @@ def _column(
         style.percent_axis(ax.xaxis)
     else:
         ax.locator_params(axis="x", nbins=6)
-    ax.set_xlabel(
-        style.wrapped(name, 40, 2) if unit in ("", "1") else f"{style.wrapped(name, 40, 2)} ({unit})"
-    )
+    what = style.wrapped(str(full[name].attrs.get("long_name", name)), 40, 2)
+    ax.set_xlabel(what if unit in ("", "1") else f"{what} ({unit})")
 
 
 def _row(ax: Axes, values: Floats, base: float, colour: str, limit: Limits | None) -> None:
-    x, height = density_of(values)
-    scale = 0.72 / height.max() if height.max() > 0 else 0.0
-    ax.fill_between(x, base, base + scale * height, color=colour, alpha=0.3, linewidth=0, zorder=2)
-    ax.plot(x, base + scale * height, color=colour, linewidth=1.1, zorder=3)
+    if np.ptp(values) <= _EQUAL * abs(float(values[0])):
+        ax.plot(
+            [values[0], values[0]], [base, base + _TALL], color=colour, linewidth=1.6, zorder=3, clip_on=False
+        )
+    else:
+        x, height = density_of(values)
+        scale = _TALL / height.max() if height.max() > 0 else 0.0
+        ax.fill_between(x, base, base + scale * height, color=colour, alpha=0.3, linewidth=0, zorder=2)
+        ax.plot(x, base + scale * height, color=colour, linewidth=1.1, zorder=3)
     low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
     ax.plot([low, high], [base, base], color=colour, linewidth=2.5, solid_capstyle="butt", zorder=3)
     ax.plot(middle, base, "o", color=colour, markerfacecolor="white", markersize=5, zorder=4, clip_on=False)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tdmx_dask.plot import style
 from tdmx_dask.plot.dots import at_mic
-from tdmx_dask.plot.panels import Panel, Series, notes
+from tdmx_dask.plot.panels import Panel, Series, level_of, notes
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -105,8 +105,8 @@ def _breakpoints(full: xr.Dataset, found: Sequence[Panel], figure: Figure | None
         tables.append((target, [panel.scenario for panel in chosen], regimens, cells))
     smallest, largest = (float(mic) for mic in (full["mic"].values.min(), full["mic"].values.max()))
     form = _Mic(style.mic_position(smallest) - 1, style.mic_position(largest), style.mic_label(smallest))
-    level = float(full["breakpoint"].attrs.get("level", 0.9)) if "breakpoint" in full else 0.9
-    heading = f"PK/PD breakpoint (mg/L): the largest MIC with PTA of at least {style.percent(level)}"
+    wanted = style.percent(level_of(full))
+    heading = f"PK/PD breakpoint (mg/L): the largest MIC with PTA of at least {wanted}"
     return _figure(tables, heading, "", form, notes(full), figure)
 
 

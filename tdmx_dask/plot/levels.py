@@ -23,12 +23,14 @@ _WIDTH, _HEIGHT = 6.4, 3.4
 def levels(
     course: xr.Dataset, *, title: str = "", ax: Axes | None = None, figure: Figure | None = None
 ) -> Figure:
-    """Draw the predicted concentration with its interval, and the levels.
+    """Draw the predicted concentration with its interval, and the levels, each on the interval of a measurement there.
+
+    A level is judged by that of a measurement, which has the error of measuring in it: the band is that of the concentration.
 
     Parameters
     ----------
-    course : ``q5, q50, q95`` (time), mg/L; ``level`` and ``below`` (observation) with the coordinate ``level_time``, h; as
-        `tdmx_dask.api.individual.course_of` makes it
+    course : ``q5, q50, q95`` (time), mg/L; ``level`` and ``below`` (observation) with the coordinate ``level_time``, h; where they are
+        known ``level_q5, level_q95`` (observation), mg/L; as `tdmx_dask.api.individual.course_of` makes it
     title : heading
     ax : where to draw; default: a figure of its own
     figure : where to draw; default: a new one
@@ -61,7 +63,12 @@ def levels(
             strict=True,
         )
         dots, texts = draw_levels(ax, [Level(at, value, below=bool(low)) for at, value, low in seen])
-        handles, labels = [median, band, *dots], ["predicted concentration, median", "5–95 %", *texts]
+        handles, labels = [median, band], ["predicted concentration, median", "its 5–95 %"]
+        if {"level_q5", "level_q95"} <= set(course):
+            ends = course["level_q5"].values, course["level_q95"].values
+            handles.append(ax.vlines(course["level_time"].values, *ends, color=style.GREY, linewidth=2.0))
+            labels.append("5–95 % of a level, measured there")
+        handles, labels = [*handles, *dots], [*labels, *texts]
         ax.set_ylim(bottom=0)
         ax.set_xlim(time[0], time[-1] + 0.02 * (time[-1] - time[0]))
         ax.tick_params(labelsize=8.5)

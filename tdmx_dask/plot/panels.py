@@ -19,7 +19,9 @@ __all__ = [
     "Series",
     "arrangement",
     "chosen",
+    "fu_notes",
     "interval_note",
+    "level_of",
     "notes",
     "of_draws",
     "panels",
@@ -193,6 +195,14 @@ def panels(full: xr.Dataset, name: str) -> tuple[Panel, ...]:
     return tuple(found)
 
 
+def level_of(result: xr.Dataset, level: float | None = None) -> float:
+    """PTA or CFR that is wanted: the one given, or that of the result's breakpoints; 0.9 where it says none."""
+    if level is not None:
+        return level
+    said = result["breakpoint"].attrs.get("level") if "breakpoint" in result else None
+    return float(result.attrs.get("breakpoint_level", 0.9) if said is None else said)
+
+
 def of_draws(result: xr.Dataset) -> bool:
     """Whether the profiles are the draws themselves, of a posterior say, and not patients simulated from them or of a population."""
     named = str(result.attrs.get("population", "")).strip('"')
@@ -209,8 +219,15 @@ def interval_note(result: xr.Dataset) -> str:
     }.get(str(result.attrs.get("interval", "none")), "")
 
 
+def fu_notes(result: xr.Dataset) -> list[str]:
+    """With which unbound fraction the free drug was computed; nothing where none was."""
+    fu, assumed = (str(result.attrs.get(name, "")) for name in ("fu", "fu_note"))
+    if assumed:
+        return [assumed]
+    return [f"Unbound fraction: {fu}"] if fu else []
+
+
 def notes(result: xr.Dataset, shown_as: str = "") -> tuple[str, ...]:
-    """What a reader must know beside the figure: what its bands (if it shows any) are, and an assumed fu."""
+    """What a reader must know beside the figure: what its bands (if it shows any) are, and the unbound fraction."""
     interval = interval_note(result) if shown_as else ""
-    fu = str(result.attrs.get("fu_note", ""))
-    return tuple(text for text in (f"{shown_as}: {interval}" if interval else "", fu) if text)
+    return (*([f"{shown_as}: {interval}"] if interval else []), *fu_notes(result))

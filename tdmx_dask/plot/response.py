@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from tdmx_dask.plot import dots, heat, style
-from tdmx_dask.plot.panels import Panel, panels, select
+from tdmx_dask.plot.panels import Panel, level_of, panels, select
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,7 @@ def cfr(
     scenario: str | Sequence[str] | None = None,
     ax: Axes | None = None,
     figure: Figure | None = None,
-    level: float = 0.9,
+    level: float | None = None,
 ) -> Figure:
     """Draw CFR as dots with intervals: a row a regimen, grouped by organism, a column a scenario and target.
 
@@ -37,7 +37,7 @@ def cfr(
     target, scenario : labels; None draws all
     ax : where to draw one scenario and target; default: a figure of its own
     figure : where to draw; default: a new one, of a size that fits
-    level : of the dashed line, a fraction
+    level : of the dashed line, a fraction; default: that of the result's breakpoints
 
     Returns
     -------
@@ -49,6 +49,7 @@ def cfr(
         A label is not in the result, there is no number to draw, or `ax` is to hold several panels.
     """
     full = select(result, "organism", target=target, scenario=scenario)
+    level = level_of(result, level)
     found = panels(full, "cfr")
     organisms = [str(name) for name in full["organism"].values]
     with style.styled():

@@ -24,6 +24,7 @@ __all__ = [
     "class_colour",
     "class_key",
     "class_of",
+    "classes",
     "hours_axis",
     "ink_on",
     "legend",
@@ -144,14 +145,18 @@ def class_key(level: float) -> tuple[list[Artist], list[str]]:
     """Legend of the classes of PTA or CFR."""
     from matplotlib.patches import Patch
 
-    limits = [level, level - 0.1, 0.5]
-    texts = [
-        f"at least {percent(limits[0])}",
-        f"at least {percent(limits[1])}",
-        f"at least {percent(limits[2])}",
-        "less",
-    ]
-    return [Patch(facecolor=colour, edgecolor=GREY, linewidth=0.4) for colour in _CLASSES], texts
+    there = classes(level)
+    fills: list[Artist] = [Patch(facecolor=_CLASSES[n], edgecolor=GREY, linewidth=0.4) for n, _ in there]
+    return fills, [f"at least {percent(least)}" if least > 0 else "less" for _, least in there]
+
+
+def classes(level: float) -> list[tuple[int, float]]:
+    """The classes that there are at a wanted level, and the least of each: one that lies above its neighbour has no member."""
+    found: list[tuple[int, float]] = []
+    for number, least in enumerate((level, level - 0.1, 0.5, 0.0)):
+        if not found or found[-1][1] > max(least, 0.0):
+            found.append((number, max(least, 0.0)))
+    return found
 
 
 def class_of(value: float, level: float) -> int:

@@ -15,7 +15,7 @@ from tdmx_dask.domain.regimen import Regimen
 from tdmx_dask.domain.units import real
 from tdmx_dask.errors import InputError
 from tdmx_dask.plot import heat, style
-from tdmx_dask.plot.panels import arrangement, notes, select
+from tdmx_dask.plot.panels import arrangement, level_of, notes, select
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,7 @@ def target_map(
     organism: str | None = None,
     target: str | None = None,
     scenario: str | Sequence[str] | None = None,
-    level: float = 0.9,
+    level: float | None = None,
     ax: Axes | None = None,
     figure: Figure | None = None,
 ) -> Figure:
@@ -56,7 +56,7 @@ def target_map(
     mic : mg/L, one of the result's; needed where it has several
     organism : of a CFR; needed where it has several
     target, scenario : labels; None draws all
-    level : that is wanted, a fraction: cells that reach it are the darkest
+    level : that is wanted, a fraction: cells that reach it are the darkest; default: that of the result's breakpoints
     ax : where to draw one panel; default: a figure of its own
     figure : where to draw; default: a new one, of a size that fits
 
@@ -86,6 +86,7 @@ def target_map(
     if x == y or x not in _NAMES or y not in _NAMES:
         rule = f"the sides are two of {', '.join(_NAMES)}"
         raise InputError("x, y", f"{x}, {y}", rule, "For example x='tau', y='dose'.")
+    level = level_of(result, level)
     last = "mic" if name == "pta" else "organism"
     full = select(result, last, target=target, scenario=scenario)
     place, where = _place(full, last, mic if name == "pta" else organism)

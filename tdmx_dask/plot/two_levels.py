@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tdmx_dask.domain.units import whole
 from tdmx_dask.errors import InputError
 from tdmx_dask.plot import curves, style
-from tdmx_dask.plot.panels import ALL, Panel, arrangement, notes, panels, select
+from tdmx_dask.plot.panels import ALL, Panel, arrangement, chosen, level_of, notes, panels, select
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ def uncertainty(
     scenario: str | Sequence[str] | None = None,
     regimen: str | Sequence[str] | None = None,
     n_lines: int = 60,
-    level: float = 0.9,
+    level: float | None = None,
     ax: Axes | None = None,
     figure: Figure | None = None,
 ) -> Figure:
@@ -41,7 +41,7 @@ def uncertainty(
     result : of `pta` with several subjects a draw
     target, scenario, regimen : labels; None draws all
     n_lines : draws that are drawn as lines, evenly among all
-    level : of the dashed line, a fraction
+    level : of the dashed line, a fraction; default: that of the result's breakpoints
     ax : where to draw one panel; default: a figure of its own
     figure : where to draw; default: a new one, of a size that fits
 
@@ -70,23 +70,10 @@ def uncertainty(
     ):
         rule = "two levels are drawn of a result of tdmx.pta with several subjects a draw"
         raise InputError("result", type(result).__name__, rule, "Call tdmx.pta with subjects=.")
+    level = level_of(result, level)
     n_lines = whole("n_lines", n_lines, "the number of lines")
     full = select(result, "mic", target=target, scenario=scenario)
-    found = [
-        (panel, number)
-        for panel in panels(full, "pta")
-        for number, one in enumerate(panel.series)
-        if "MIC" in panel.target and np.isfinite(one.value).any()
-    ]
-    if regimen is not None:
-        labels = [regimen] if isinstance(regimen, str) else list(regimen)
-        unknown = [label for label in labels if label not in full["regimen"].values]
-        if unknown:
-            known = "; ".join(map(str, full["regimen"].values))
-            raise InputError(
-                "regimen", unknown[0], f"is not in the result, which holds {known}", "Give one of them."
-            )
-        found = [(panel, number) for panel, number in found if panel.series[number].regimen in labels]
+    found = _curves(full, regimen)
     if full.sizes["mic"] < 2 or not found:
         rule = "curves need several MICs, and a target that depends on them"
         raise InputError("result", f"{full.sizes['mic']} MIC", rule, "Draw plot.pta.")
@@ -115,6 +102,17 @@ def uncertainty(
         style.title(canvas, "Probability of target attainment: draws and their mean", width)
         style.legend(canvas, handles, texts, _notes(result, full), width)
     return canvas
+
+
+def _curves(full: xr.Dataset, regimen: str | Sequence[str] | None) -> list[tuple[Panel, int]]:
+    """Panels, and positions in them, of the wanted regimens' curves over MICs."""
+    kept = chosen(full, "regimen", regimen)["regimen"].values
+    return [
+        (panel, number)
+        for panel in panels(full, "pta")
+        for number, one in enumerate(panel.series)
+        if "MIC" in panel.target and np.isfinite(one.value).any() and one.regimen in kept
+    ]
 
 
 def _panel(

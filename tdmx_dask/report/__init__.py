@@ -10,6 +10,7 @@
 `fit_section`           posterior beside prior, diagnostics
 `levels_section`        levels beside their prediction, those outside marked
 `fit_sentences`         the same for the summary
+`caveat_of`             what speaks against a fit, for where its PTA is printed
 `Compared`              what it needs to know of a published cell beside the computed one
 ======================  ====================================================================
 
@@ -17,7 +18,7 @@
 """
 
 from tdmx_dask.report.comparison import Compared
-from tdmx_dask.report.fits import fit_section, fit_sentences, levels_section
+from tdmx_dask.report.fits import caveat_of, fit_section, fit_sentences, levels_section
 from tdmx_dask.report.html import report_text, write_report
 from tdmx_dask.report.question import patient_section, population_section, question_section
 from tdmx_dask.report.sections import Section, Sheet
@@ -26,6 +27,7 @@ __all__ = [
     "Compared",
     "Section",
     "Sheet",
+    "caveat_of",
     "fit_section",
     "fit_sentences",
     "levels_section",

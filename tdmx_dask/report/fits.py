@@ -8,7 +8,7 @@ from typing import Protocol
 from tdmx_dask.domain.prior import UNITS
 from tdmx_dask.report.sections import Section, Sheet, shown
 
-__all__ = ["Verdict", "fit_section", "fit_sentences", "levels_section", "outside"]
+__all__ = ["Verdict", "caveat_of", "fit_section", "fit_sentences", "levels_section", "outside"]
 
 Row = Mapping[str, object]
 
@@ -110,7 +110,7 @@ def _digits(value: object, digits: int) -> str:
 
 
 def fit_sentences(verdict: Verdict, levels: Sequence[Row] = ()) -> list[tuple[str, str]]:
-    """What a reader takes home of a fit: whether to trust it, and which levels it does not explain."""
+    """What a reader takes home of a fit: whether to trust it, and which levels it does not explain; what speaks against it first."""
     figures = verdict.figures
     parts = [
         f"{name} {_figure(key, figures[key])}"
@@ -123,8 +123,23 @@ def fit_sentences(verdict: Verdict, levels: Sequence[Row] = ()) -> list[tuple[st
     end = "" if why.endswith((".", "!")) else "."
     found = [("Fit", f"{said}{numbers}{why}{end}")]
     if levels:
-        found.append(("Levels", _levels_sentence(levels)))
+        said_of_levels = ("Levels", _levels_sentence(levels))
+        first = verdict.healthy and any(outside(row) for row in levels)
+        found.insert(0 if first else 1, said_of_levels)
     return found
+
+
+def caveat_of(verdict: Verdict, levels: Sequence[Row] = ()) -> str:
+    """What must be known beside every number that is made of the draws; empty where nothing speaks against them."""
+    parts = [] if verdict.healthy else ["Do not dose by these draws yet: their diagnostics are not sound."]
+    judged = [row for row in levels if _interval(row) is not None]
+    far = sum(outside(row) for row in judged)
+    if far:
+        verb = "lies" if far == 1 else "lie"
+        parts.append(
+            f"{far} of {len(judged)} levels {verb} outside of what the fitted model makes: these numbers are as right as that model."
+        )
+    return " ".join(parts)
 
 
 def _levels_sentence(levels: Sequence[Row]) -> str:

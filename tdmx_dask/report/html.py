@@ -11,11 +11,11 @@ import numpy as np
 import xarray as xr
 
 from tdmx_dask.errors import StoreError
-from tdmx_dask.plot.panels import interval_note, of_draws
+from tdmx_dask.plot.panels import interval_note, level_of, of_draws
 from tdmx_dask.plot.style import percent
 from tdmx_dask.report import tables, words
 from tdmx_dask.report.comparison import Compared
-from tdmx_dask.report.question import question_section
+from tdmx_dask.report.question import question_section, window_sentence
 from tdmx_dask.report.sections import Section
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ STATEMENT = "Research use only. Not a medical device."
 # Attributes of a result that the report prints, and how it calls them.
 _SETTINGS = {
     "population": "Population",
+    "model": "Model",
+    "fu": "Unbound fraction (fu)",
+    "weights": "Body weight (kg)",
     "seed": "Seed",
     "draws_digest": "Digest of the draws",
     "run_mode": "Where it ran",
@@ -76,6 +79,7 @@ def report_text(
     figures: Mapping[str, str] | None = None,
     provenance: Mapping[str, object] | None = None,
     notes: Sequence[str] = (),
+    caveat: str = "",
     comparison: Sequence[Compared] = (),
     comparison_source: str = "",
 ) -> str:
@@ -94,6 +98,7 @@ def report_text(
     figures : caption -> SVG text
     provenance : setting -> value, printed as a table after those that the result carries
     notes : sentences printed under the summary (assumptions, warnings)
+    caveat : a sentence that is repeated where PTA and CFR are printed
     comparison : published cells beside the computed ones (`tdmx_dask.api.deviation.deviations`)
     comparison_source : citation of the published table
 
@@ -107,7 +112,7 @@ def report_text(
     >>> "Bed 4 &lt;b&gt;" in page, "<script" in page
     (True, False)
     """
-    level = _level(pta)
+    level = 0.9 if pta is None else level_of(pta)  # what the classes of the tables count from
     fu_note = str(pta.attrs.get("fu_note", "")) if pta is not None else ""
     asked = question_section(pta, cfr, about)
     computed = [] if pta is None else words.pta_sentences(pta, level)
@@ -115,12 +120,14 @@ def report_text(
         title=title,
         statement=STATEMENT,
         level=percent(level),
-        near=percent(level - 0.1),
+        classes=tables.class_texts(level),
+        caveat=caveat,
         summary=[*summary, *computed, *([] if cfr is None else words.cfr_sentences(cfr, level))],
         notes=list(dict.fromkeys(note for note in (fu_note, *notes) if note)),
         sections=[_embedded(each) for each in (asked, *sections) if not each.empty],
         figures=_images(figures or {}),
         pta_tables=[] if pta is None else tables.pta_tables(pta, level),
+        pta_window="" if pta is None else window_sentence(pta),
         pta_interval="" if pta is None else interval_note(pta),
         cfr_tables=[] if cfr is None else tables.cfr_tables(cfr, level),
         cfr_interval="" if cfr is None else interval_note(cfr),
@@ -130,13 +137,6 @@ def report_text(
         left_out=list(dict.fromkeys(one.cell.left_out for one in comparison if not one.judged)),
         settings=_settings(pta, provenance or {}),
     )
-
-
-def _level(pta: xr.Dataset | None) -> float:
-    """PTA that a breakpoint needs: what the classes of the tables count from."""
-    if pta is None or "breakpoint" not in pta:
-        return 0.9
-    return float(pta["breakpoint"].attrs.get("level", 0.9))
 
 
 def _embedded(section: Section) -> dict[str, Any]:

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from tdmx_dask.domain import shorthand
 from tdmx_dask.domain.patient import Patient
 from tdmx_dask.domain.population import Population
 from tdmx_dask.domain.prior import UNITS, PriorSet
 from tdmx_dask.domain.regimen import Regimen
+from tdmx_dask.domain.target import STEADY_STATE, AllOf, Target, parse_target
 from tdmx_dask.errors import TdmxError
 from tdmx_dask.plot.style import mic_label
 from tdmx_dask.report.sections import Section, Sheet, fact, shown
 from tdmx_dask.report.tables import organism_rows
 
-__all__ = ["patient_section", "population_section", "question_section"]
+__all__ = ["patient_section", "population_section", "question_section", "window_sentence"]
 
 
 def question_section(
@@ -35,15 +37,20 @@ def question_section(
     """
     if pta is None:
         return Section("Question", tuple(about))
+    targets = tuple((str(each), _window(each)) for each in _targets(pta))
     sheets = [
-        Sheet("Regimens", _REGIMEN, tuple(_regimen_row(each) for each in _listed(pta, "regimens"))),
-        Sheet("Targets", (), tuple((f"{n}", str(each)) for n, each in enumerate(_targets(pta), 1))),
+        Sheet("", (), _assumed(pta)),
+        _regimens(_listed(pta, "regimens")),
+        Sheet("Targets", ("Target", "Window"), targets),
     ]
     scenarios = _mapping(pta, "scenarios")
     if any(scenarios.values()):
         names = list(dict.fromkeys(name for each in scenarios.values() for name in each))
         rows = tuple((label, *(shown(each.get(name)) for name in names)) for label, each in scenarios.items())
-        sheets.append(Sheet("Scenarios", ("Scenario", *names), rows))
+        units = _plain(pta, "covariate_units")
+        known = units if isinstance(units, dict) else {}
+        heads = (f"{name} ({known[name]})" if known.get(name, "1") != "1" else name for name in names)
+        sheets.append(Sheet("Scenarios", ("Scenario", *heads), rows))
     mics = [float(value) for value in np.atleast_1d(pta["mic"].values).tolist() if value not in ("", None)]
     if mics and any("MIC" in str(target) for target in _targets(pta)):
         sheets.append(Sheet("MICs", (), (("mg/L", ", ".join(mic_label(mic) for mic in mics)),)))
@@ -52,7 +59,71 @@ def question_section(
     return Section("Question", tuple(about), tuple(sheet for sheet in sheets if sheet.rows))
 
 
+def window_sentence(pta: xr.Dataset) -> str:
+    """Over which time targets count that name no window; empty where each names one."""
+    windows = [_read(each) for each in _targets(pta)]
+    singles = [
+        one
+        for each in windows
+        if each is not None
+        for one in (each.targets if isinstance(each, AllOf) else (each,))
+    ]
+    steady = [one for one in singles if one.time is None and one.window == STEADY_STATE]
+    if not steady:
+        return ""
+    which = "All targets are" if len(steady) == len(singles) else "Targets that name no window are"
+    daily = ", AUC24 over its mean day" if any(one.index == "AUC24" for one in steady) else ""
+    return f"{which} counted at steady state: over one dosing interval{daily}."
+
+
+def _window(target: object) -> str:
+    read = _read(target)
+    return "–" if read is None else read.window_words
+
+
+def _read(target: object) -> Target | AllOf | None:
+    try:
+        return parse_target(str(target))
+    except TdmxError:
+        return None
+
+
+def _assumed(pta: xr.Dataset) -> tuple[tuple[str, str], ...]:
+    """Model, unbound fraction and body weights of a result, as far as it says them."""
+    weights = _plain(pta, "weights")
+    fu = str(pta.attrs.get("fu", ""))
+    if fu and pta.attrs.get("fu_note"):
+        fu += " (assumed: none was given)"
+    return (
+        *fact("Model", model_text(str(pta.attrs.get("model", "")))),
+        *fact("Unbound fraction (fu)", fu),
+        *(
+            row
+            for name, value in (weights.items() if isinstance(weights, dict) else ())
+            for row in fact(f"Body weight {name}", shown(value, "" if isinstance(value, str) else "kg"))
+        ),
+    )
+
+
 _REGIMEN = ("Regimen", "Dose", "Interval (h)", "Infusion (h)", "Per day", "Hours of infusion per day")
+
+
+def _regimens(given: Sequence[Any]) -> Sheet:
+    """The regimens in numbers; a column of what goes before where something does."""
+    rows = [_regimen_row(each) for each in given]
+    before = [_before(each) for each in given]
+    if any(before):
+        rows = [(*row, text or "–") for row, text in zip(rows, before, strict=True)]
+    return Sheet("Regimens", (*_REGIMEN, *(("Before it",) if any(before) else ())), tuple(rows))
+
+
+def _before(given: Any) -> str:
+    """Loading and other one-off doses before those that repeat."""
+    try:
+        regimen = Regimen.from_mapping(given)
+    except TdmxError:
+        return ""
+    return shorthand.text(regimen.history, None, regimen.weight) if regimen.history and regimen.cycle else ""
 
 
 def _regimen_row(given: Any) -> tuple[str, ...]:
@@ -111,7 +182,7 @@ def population_section(population: Population, *, title: str = "Population") -> 
     """
     facts = (
         *fact("Name", population.name),
-        *fact("Model", _model(population.model)),
+        *fact("Model", model_text(population.model)),
         *fact("Source", population.source),
         *fact("Unbound fraction", population.fu),
     )
@@ -133,7 +204,8 @@ def population_section(population: Population, *, title: str = "Population") -> 
     return Section(title, (), tuple(sheet for sheet in sheets if sheet.rows))
 
 
-def _model(model: str) -> str:
+def model_text(model: str) -> str:
+    """A model as a reader knows it."""
     names = {"1C": "one compartment", "2C": "two compartments", "3C": "three compartments"}
     names |= {"michaelis_menten": "saturable elimination", "parallel": "linear and saturable elimination"}
     return f"{model} ({names[model]})" if model in names else model

@@ -10,10 +10,21 @@ from dataclasses import dataclass
 import xarray as xr
 
 from tdmx_dask.plot.panels import Panel, Series, panels, select
-from tdmx_dask.plot.style import class_of, mic_label, percent
+from tdmx_dask.plot.style import class_of, classes, mic_label, percent
 from tdmx_dask.report.comparison import Compared
 
-__all__ = ["Cell", "Row", "Table", "cfr_tables", "comparison_tables", "organism_rows", "plain", "pta_tables"]
+__all__ = [
+    "Cell",
+    "Row",
+    "Table",
+    "cfr_tables",
+    "class_texts",
+    "comparison_tables",
+    "illustrative",
+    "organism_rows",
+    "plain",
+    "pta_tables",
+]
 
 CLASSES = ("hit", "near", "half", "low")
 MARKS = ("✓", "≈", "", "")
@@ -54,6 +65,20 @@ class Table:
             yield scenario, [row for row in self.rows if row.scenario == scenario]
 
 
+def class_texts(level: float) -> list[tuple[str, str, str]]:
+    """The classes that there are at a wanted level: (kind, mark, what it holds)."""
+    found = []
+    above = ""
+    for number, least in classes(level):
+        if not above:
+            text = f"at least {percent(least)}"
+        else:
+            text = f"{percent(least)} to {above}" if least > 0 else f"below {above}"
+        found.append((CLASSES[number], MARKS[number], text))
+        above = percent(least)
+    return found
+
+
 def _share(value: float, lower: float, upper: float, level: float) -> Cell:
     if math.isnan(value):
         return Cell("–", kind="none")
@@ -65,8 +90,16 @@ def _share(value: float, lower: float, upper: float, level: float) -> Cell:
 def _bounds(lower: float, upper: float) -> str:
     """Bounds in per cent, with a decimal where whole numbers would hide the difference: near the ends, or together."""
     near = upper - lower < 0.02
-    texts = [f"{100 * v:.0f}" if 0.02 <= v <= 0.98 and not near else f"{100 * v:.1f}" for v in (lower, upper)]
-    return "–".join(text.removesuffix(".0") if text in ("0.0", "100.0") else text for text in texts)
+    texts = [_bound(v) if v < 0.02 or v > 0.98 or near else f"{100 * v:.0f}" for v in (lower, upper)]
+    return texts[0] if lower == upper else "–".join(texts)
+
+
+def _bound(value: float) -> str:
+    """A share in per cent with a decimal; what is rounded to 0 or 100 but is not, says so."""
+    text = f"{100 * value:.1f}"
+    if text in ("0.0", "100.0"):
+        return {"0.0": "<0.1", "100.0": ">99.9"}[text] if 0 < value < 1 else text.removesuffix(".0")
+    return text
 
 
 def pta_tables(pta: xr.Dataset, level: float) -> list[Table]:
@@ -138,7 +171,10 @@ def cfr_tables(cfr: xr.Dataset, level: float) -> list[Table]:
     """A table a target: regimens by organisms."""
     full = select(cfr, "organism", target=None, scenario=None)
     found = panels(full, "cfr")
-    heads = tuple(str(name) for name in full["organism"].values)
+    made_up = illustrative(cfr)
+    heads = tuple(
+        f"{name} (illustrative)" if name in made_up else name for name in map(str, full["organism"].values)
+    )
     tables = []
     for target in dict.fromkeys(panel.target for panel in found):
         rows = tuple(
@@ -153,6 +189,12 @@ def cfr_tables(cfr: xr.Dataset, level: float) -> list[Table]:
         )
         tables.append(Table(target, "", heads, rows))
     return tables
+
+
+def illustrative(cfr: xr.Dataset) -> frozenset[str]:
+    """Organisms whose distribution of MICs is no count of isolates."""
+    known = _listed(cfr.attrs.get("organisms", "[]"))
+    return frozenset(str(entry.get("organism", "")) for entry in known if entry.get("illustrative"))
 
 
 def organism_rows(cfr: xr.Dataset) -> list[tuple[str, str]]:

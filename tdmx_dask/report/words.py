@@ -6,6 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -13,7 +14,7 @@ import xarray as xr
 from tdmx_dask.plot.panels import Panel, of_draws, panels, select
 from tdmx_dask.plot.style import mic_label, percent
 from tdmx_dask.report.comparison import Compared
-from tdmx_dask.report.tables import points_of
+from tdmx_dask.report.tables import illustrative, points_of
 
 __all__ = ["cfr_sentences", "comparison_sentence", "pta_sentences"]
 
@@ -23,16 +24,30 @@ _MOST = 12
 
 def pta_sentences(pta: xr.Dataset, level: float) -> list[tuple[str, str]]:
     """What attains the level up to which MIC: (of whom and what, sentence)."""
-    who = "draws" if of_draws(pta) else "patients"
+    wanted = _wanted(level, of_patients=not of_draws(pta))
     full = select(pta, "mic", target=None, scenario=None)
     found = panels(full, "pta")
     mic = [float(value) for value in full["mic"].values.tolist() if value not in ("", None)]
     if len(found) <= _MOST:
-        return [(_about(panel), _bound(_of_panel(panel, mic, level, who))) for panel in found]
+        return [(_about(panel), _bound(_of_panel(panel, mic, level, wanted))) for panel in found]
     return [
-        (target, _bound(_of_many([panel for panel in found if panel.target == target], mic, level, who)))
+        (target, _bound(_of_many([panel for panel in found if panel.target == target], mic, level, wanted)))
         for target in dict.fromkeys(panel.target for panel in found)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """How the wanted share is said: of patients it is a part, of one patient's (or a model's) draws a probability."""
+
+    share: str
+    under: str
+
+
+def _wanted(level: float, *, of_patients: bool) -> _Wanted:
+    if of_patients:
+        return _Wanted(f"in at least {percent(level)} of patients", "with")
+    return _Wanted(f"with a probability of at least {percent(level)}", "under")
 
 
 def _bound(text: str) -> str:
@@ -44,8 +59,7 @@ def _about(panel: Panel) -> str:
     return ", ".join(text for text in (panel.scenario, panel.target) if text)
 
 
-def _of_panel(panel: Panel, mic: Sequence[float], level: float, who: str) -> str:
-    wanted = f"at least {percent(level)} of {who}"
+def _of_panel(panel: Panel, mic: Sequence[float], level: float, wanted: _Wanted) -> str:
     if "MIC" not in panel.target or len(mic) < 2:
         at = f" at a MIC of {mic_label(mic[0])} mg/L" if "MIC" in panel.target and mic else ""
         return _one_value(panel, wanted, at, level)
@@ -59,7 +73,8 @@ def _of_panel(panel: Panel, mic: Sequence[float], level: float, who: str) -> str
         if at > 0
     ]
     none = reached.get(0.0, [])
-    text = f"The target is attained in {wanted} with {'; with '.join(parts)}." if parts else ""
+    joined = f"; {wanted.under} ".join(parts)
+    text = f"The target is attained {wanted.share} {wanted.under} {joined}." if parts else ""
     if none:
         text += f"{' ' if text else ''}{_listed(none)}: at none of the MICs from {_grid(mic)}."
     return text
@@ -73,19 +88,18 @@ def _grid(mic: Sequence[float]) -> str:
     return f"{mic_label(min(mic))} to {mic_label(max(mic))} mg/L"
 
 
-def _one_value(panel: Panel, wanted: str, at: str, level: float) -> str:
+def _one_value(panel: Panel, wanted: _Wanted, at: str, level: float) -> str:
     shares = [(float(one.value[0]), one.regimen) for one in panel.series if np.isfinite(one.value[0])]
     hit = [f"{name} ({percent(value)})" for value, name in shares if value >= level]
     missed = [f"{name} ({percent(value)})" for value, name in shares if value < level]
-    text = f"The target is attained in {wanted}{at} with {_listed(hit)}." if hit else ""
+    text = f"The target is attained {wanted.share}{at} {wanted.under} {_listed(hit)}." if hit else ""
     if missed:
-        text += (
-            f"{' ' if hit else ''}{'Not so' if hit else f'Not attained in {wanted}{at}'}: {_listed(missed)}."
-        )
+        not_so = "Not so" if hit else f"Not attained {wanted.share}{at}"
+        text += f"{' ' if hit else ''}{not_so}: {_listed(missed)}."
     return text
 
 
-def _of_many(chosen: Sequence[Panel], mic: Sequence[float], level: float, who: str) -> str:
+def _of_many(chosen: Sequence[Panel], mic: Sequence[float], level: float, wanted: _Wanted) -> str:
     n_scenarios = len({panel.scenario for panel in chosen})
     pairs = [one for panel in chosen for one in panel.series]
     if "MIC" in chosen[0].target and len(mic) > 1:
@@ -97,8 +111,8 @@ def _of_many(chosen: Sequence[Panel], mic: Sequence[float], level: float, who: s
     hit = sum(bool(one.value[0] >= level) for one in pairs)
     at = f" at a MIC of {mic_label(mic[0])} mg/L" if "MIC" in chosen[0].target and mic else ""
     return (
-        f"{n_scenarios} scenarios: {hit} of {len(pairs)} pairs of scenario and regimen attain the target in at "
-        f"least {percent(level)} of {who}{at}. The table below holds each."
+        f"{n_scenarios} scenarios: {hit} of {len(pairs)} pairs of scenario and regimen attain the target "
+        f"{wanted.share}{at}. The table below holds each."
     )
 
 
@@ -120,7 +134,7 @@ def cfr_sentences(cfr: xr.Dataset, level: float) -> list[tuple[str, str]]:
     organisms = [str(name) for name in full["organism"].values]
     if len(found) * len(organisms) > _MOST:
         return []
-    rows = []
+    rows, made_up = [], illustrative(cfr)
     for panel in found:
         for number, organism in enumerate(organisms):
             shares = [(float(one.value[number]), one.regimen) for one in panel.series]
@@ -134,6 +148,8 @@ def cfr_sentences(cfr: xr.Dataset, level: float) -> list[tuple[str, str]]:
                 if hit
                 else f"No regimen reaches {percent(level)}; the best is {best[1]} with {percent(best[0])}."
             )
+            if organism in made_up:
+                text += " Its distribution of MICs is illustrative, not counted isolates."
             rows.append((", ".join(part for part in (organism, _about(panel)) if part), _bound(text)))
     return rows
 

@@ -105,12 +105,18 @@ class Window:
 
     segments: tuple[tuple[Segment, float, float], ...]
     length: float
+    under_way: bool
 
     @classmethod
     def of(cls, segments: Sequence[Segment], start: float, end: float) -> Window:
         """The parts of the segments that lie in it."""
         parts = [(each, max(each.start, start), min(each.end, end)) for each in segments]
-        return cls(tuple(part for part in parts if part[2] > part[1] + 1e-9), end - start)
+        inside = tuple(part for part in parts if part[2] > part[1] + 1e-9)
+        last = next((each for each in segments if each.start < start - 1e-9 <= each.end), None)
+        if last is None or last.concentration(start) <= 0.0:
+            return cls(inside, end - start, under_way=False)
+        falls = last.concentration(start) < last.concentration(start - 1e-3) * (1 - 1e-12)
+        return cls(inside, end - start, under_way=last.end > start + 1e-9 or not falls)
 
     def auc(self) -> float:
         """mg·h/L."""
@@ -136,6 +142,7 @@ class Window:
         return max(max(pair) for pair in self.stretches())
 
     def cmin(self) -> float:
-        """Lowest trough, mg/L: where a fall ends, or the window does; its start is no trough."""
+        """Lowest concentration, mg/L: where a fall ends, the window does, or it starts but not by a dose after a fall."""
         stretches = self.stretches()
-        return min([last for first, last in stretches if last < first] + [stretches[-1][1]])
+        started = [stretches[0][0]] if self.under_way else []
+        return min([last for first, last in stretches if last < first] + [stretches[-1][1], *started])

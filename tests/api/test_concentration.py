@@ -93,6 +93,32 @@ def test_concentrations__the_default_times_hold_what_happens() -> None:
     assert later.attrs["window"] == "24..48h"
 
 
+def test_concentrations__a_treatment_that_starts_late() -> None:
+    late = tdmx.Regimen(1000, 8, start_time=100)
+    found = tdmx.concentrations(SPREAD, late, n_times=3, window="first_dose")
+    assert (found.time.values[0], found.time.values[-1]) == (100.0, 108.0)
+    assert found.time.attrs["long_name"] == "time on the regimens' clock"
+    usual = tdmx.concentrations(SPREAD, "1 g q8h", n_times=3, window="first_dose")
+    assert usual.time.attrs["long_name"] == "time since the start of treatment"
+
+
+@pytest.mark.parametrize(("tau", "k"), [(0.7, 3), (4.8, 3), (0.1, 7), (1.1, 6)])
+def test_concentrations__just_before_a_dose_due_then_whatever_the_rounding(tau: float, k: int) -> None:
+    alone, time = {"CL": [5.0], "Vc": [20.0]}, float(f"{k * tau:.6g}")
+    regimen = tdmx.Regimen(100, tau)
+    before = sum(5.0 * np.exp(-0.25 * (time - j * tau)) for j in range(k))
+    found = tdmx.concentrations(alone, regimen, times=[time, time + 0.01, time + 20], window=(0, time + 30))
+    assert found.concentration[0, 0, 0, 0] == pytest.approx(before, rel=1e-12)
+    assert found.concentration[0, 0, 0, 1] == pytest.approx((before + 5.0) * np.exp(-0.0025), rel=1e-9)
+    at = tdmx.exposures(alone, regimen, [f"C@{time}h", f"Cmin in {time - tau / 2}..{time}h"])
+    assert [value.item() for value in at.values()] == pytest.approx([before, before], rel=1e-12)
+    after = tdmx.exposures(
+        alone, regimen, [f"{each} in {time}..{time + tau / 2}h" for each in ("Cmax", "Cmin")]
+    )
+    expected = [before + 5.0, (before + 5.0) * np.exp(-0.125 * tau)]
+    assert [value.item() for value in after.values()] == pytest.approx(expected, rel=1e-12)
+
+
 def test_concentrations__agree_with_the_indices_of_pta() -> None:
     found = tdmx.concentrations(SPREAD, "1000 mg q8h inf 30min", n_times=3, quantiles=[0.0])
     lowest = found.concentration.values.ravel()
@@ -117,7 +143,7 @@ def test_concentrations__patients_of_a_population_and_their_scenarios() -> None:
     free = ask(free=True)
     np.testing.assert_allclose(free.concentration, 0.5 * ask().concentration, rtol=1e-12)
     assert free.concentration.attrs["long_name"] == "unbound concentration"
-    assert free.attrs["fu"] == "of the population"
+    assert free.attrs["fu"] == "0.5, of the population"
 
 
 def test_concentrations__a_weight_that_the_population_does_not_know() -> None:
@@ -160,6 +186,8 @@ def test_concentrations__of_a_store(store: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
+        ({"times": np.array(3.0)}, r"times=3.0: times are numbers of hours. Write \[0, 1, 2, 4, 8\]"),
+        ({"quantiles": np.array(0.5)}, r"quantiles=0.5: quantiles are fractions"),
         ({"times": [0, -1]}, r"times=-1: a time must be a finite number >= 0 h"),
         ({"times": [0, 2, 2]}, r"times=2 h: times are ascending, and none is there twice"),
         ({"times": "0, 1"}, r"times=0, 1: times are numbers of hours"),

@@ -61,6 +61,19 @@ def test_exposures__share_of_profiles_is_pta() -> None:
     assert found.attrs["seed"] == "2"
 
 
+def test_exposures__a_limit_counts_as_attained() -> None:
+    alone = {"CL": [1.0], "Vc": [10.0]}
+    regimen = "240 mg q24h ci"  # 10 mg/L all the time
+    (value,) = tdmx.exposures(alone, regimen, "T>MIC at 10").values()
+    assert value.item() == 1.0 == tdmx.pta(alone, regimen, "T>MIC >= 100%", mic=10).pta.item()
+
+
+def test_exposures__lowest_of_a_rise() -> None:
+    found = tdmx.exposures(SPREAD, "2 g q24h ci", ["Cmin in 10..17h", "Cmin in interval 2", "C@10h", "C@24h"])
+    np.testing.assert_allclose(found["Cmin in 10..17h"], found["C@10h"])
+    np.testing.assert_allclose(found["Cmin in interval 2"], found["C@24h"])
+
+
 def test_exposures__subjects_of_a_draw_and_sites(store: Any) -> None:
     found = tdmx.exposures(
         store, "1000 mg q8h inf 1h", ["Cmin", "Cmin at ELF 0.4", "C@8h"], subjects=3, seed=1
@@ -76,10 +89,16 @@ def test_exposures__subjects_of_a_draw_and_sites(store: Any) -> None:
     [
         ((), r"indices=\(\): there is at least one index"),
         (("AUC24", "AUC24"), r"indices=AUC24: an index is given twice"),
+        (("auc24", "AUC24"), r"indices=AUC24: an index is given twice. Leave one out"),
+        (
+            ("T>MIC at 2", "Cmin", "T>MIC at 2.0 in ss"),
+            r"indices=T>MIC at 2.0 in ss: an index is given twice",
+        ),
         ((3,), r"indices=3: an index is a text"),
         ("AUC42", r"target=AUC42: 'AUC42' is not an index. Did you mean 'AUC24'\?"),
         ("Cmin >= 3", r"target=Cmin >= 3: an exposure has no limit"),
         ("AUC24/MIC at 2", r"an exposure is not divided by a MIC. Write AUC24"),
+        ("T>MIC at 0", r"MIC=0: a MIC must be a finite number > 0 mg/L. Write T>MIC at 2"),
         ("fT>MIC", r"target=fT>MIC: T>MIC needs a MIC in mg/L. Write fT>MIC at 2"),
         ("Cmax at 2", r"Cmax does not depend on a MIC. Leave it out"),
         ("Cmax at ELF", r"site=ELF: ELF needs its ratio to plasma"),

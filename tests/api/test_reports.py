@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 
 import tdmx_dask as tdmx
-from tdmx_dask.api.individual import Individual, fit_individual, level_rows
-from tdmx_dask.api.reports import report_of
+from tdmx_dask.api.individual import Individual, course_of, fit_individual, level_rows
+from tdmx_dask.api.reports import command, report_of
 from tdmx_dask.api.study import run_study
 from tdmx_dask.domain.patient import read_patient
+from tdmx_dask.errors import TdmxWarning
+from tdmx_dask.fitting.calibration import predicted
 from tests.fitting.stan_programs import NORMAL, NORMAL_DATA
 from tests.report.test_html import Page
 
@@ -60,7 +63,8 @@ def test_report_of_a_patient(individual: Individual, tmp_path: Path) -> None:
     assert said["digest of the program"] == individual.fit.attrs["program_digest"]
     assert "python" in said["versions"]
     assert "pytest" in said["command"]
-    assert "of draws with" in page.text
+    assert "attained with a probability of at least 90 % under" in page.text.replace("\u00a0", " ")
+    assert page.text.count("1 of 2 levels lies outside of what the fitted model makes: these numbers") == 2
     assert "of patients" not in page.text
     assert "finite number of draws" in page.text
     posterior = next(sheet for sheet in page.sheets if sheet[0][0][0] == "Parameter" and len(sheet[0]) == 9)
@@ -88,6 +92,25 @@ def test_report_of_a_patient__marks_the_levels_that_the_fit_does_not_explain(
     assert len(marked) == 1
     levels = next(sheet for sheet in page.sheets if sheet[0][0][0] == "Time (h)")
     assert [row[-1][0] for row in levels[1:]] == ["outside", ""]
+
+
+def test_course_of_a_patient__peaks_where_an_infusion_ends(individual: Individual) -> None:
+    course = course_of(individual)
+    assert course is not None
+    assert {40.0, 40.5, 41.0, 47.5} <= set(course.time.values.tolist())
+    draws = individual.fit.draws
+    columns = np.stack([draws[name].values.ravel() for name in ("CL", "Vc", "Q1", "Vp1")], axis=1)
+    doses = individual.patient.doses
+    data = {"level_time": [40.5, 41.0, 47.5], "dose_time": [dose.time for dose in doses]}
+    data |= {"dose_amount": [dose.amount for dose in doses], "dose_tinf": [dose.tinf for dose in doses]}
+    every = np.quantile(predicted(data, columns), (0.05, 0.5, 0.95), axis=0)
+    at = course.sel(time=data["level_time"])
+    np.testing.assert_allclose([at[name] for name in ("q5", "q50", "q95")], every, rtol=1e-9)
+    assert course.time.values[course["q50"].values.argmax()] == 40.5
+    rows = level_rows(individual)
+    np.testing.assert_array_equal([row["replicated_q95"] for row in rows], course["level_q95"])
+    np.testing.assert_allclose([row["predicted"] for row in rows], every[1, 1:], rtol=1e-9)
+    np.testing.assert_allclose([row["predicted_q95"] for row in rows], every[2, 1:], rtol=1e-9)
 
 
 def test_report_of__what_is_given_counts(individual: Individual, tmp_path: Path) -> None:
@@ -164,9 +187,75 @@ def test_report_of_a_pta_alone(tmp_path: Path) -> None:
     assert page.text.count("Research use only") == 2
     assert EVIL in [row[0][0] for sheet in page.sheets for row in sheet]
     assert "45 mg/kg" in page.text
+    assert facts(page)["Body weight WT"] == "70 kg"
+    assert facts(page)["Body weight (kg)"] == "WT 70"
+    assert facts(page)["Model"] == "1C"
     cut = pta.isel(regimen=0, scenario=0, target=0)
     assert "T>MIC" in page_of(report_of(pta=cut), tmp_path).text
     assert np.isfinite(pta.pta).all()
+
+
+def test_report__says_what_every_number_depends_on(tmp_path: Path) -> None:
+    population = tdmx.Population.from_mapping(
+        {"name": "x", "parameters": {"CL": 5, "Vc": 20}, "bsv": {"CL": {"cv": 0.3}}}
+    )
+    targets = [
+        "fT>MIC >= 50%",
+        "fAUC24/MIC >= 50",
+        "Cmax <= 60 in day1",
+        "all of (fT>MIC >= 50% in 24..48h; C@48h >= 1)",
+    ]
+    asked = {"n": 50, "mic": [1, 2], "weight": 120}
+    pta = tdmx.pta(population, "15 mg/kg q8h inf 3h", targets, fu=0.35, **asked)
+    assert json.loads(pta.attrs["weights"]) == {"WT": 120.0}
+    page = page_of(report_of(pta=pta), tmp_path)
+    question = facts(page)
+    assert question["Unbound fraction (fu)"] == "0.35"
+    windows = next(sheet for sheet in page.sheets if sheet[0][0][0] == "Target")
+    assert [row[1][0] for row in windows[1:]] == [
+        "one dosing interval at steady state", "mean day at steady state", "the first 24 h", "24 to 48 h; at 48 h",
+    ]  # fmt: skip
+    said = "Targets that name no window are counted at steady state: over one dosing interval, AUC24 over its mean day."
+    assert said in page.text
+    with pytest.warns(TdmxWarning, match="fu = 1 assumed"):
+        assumed = tdmx.pta(population, "1 g q8h", "fT>MIC >= 50% in day1", n=50, mic=[1, 2])
+    page = page_of(report_of(pta=assumed), tmp_path)
+    assert "steady state" not in page.text
+    assert "1 (assumed: none was given)" in [
+        row[1][0] for sheet in page.sheets for row in sheet if len(row) == 2
+    ]
+
+
+@pytest.mark.parametrize(
+    ("covariates", "scenarios", "said"),
+    [
+        ({"WT": {"value": 80, "unit": "kg"}}, None, "of the population"),
+        ({"WT": {"unit": "kg"}}, {"light": {"WT": 50}, "heavy": {"WT": 100}}, "of the scenario"),
+    ],
+)
+def test_report__says_whose_weight(covariates: Any, scenarios: Any, said: str, tmp_path: Path) -> None:
+    population = tdmx.Population.from_mapping(
+        {
+            "name": "x",
+            "parameters": {"CL": "5 * WT / 70", "Vc": 20},
+            "covariates": covariates,
+            "bsv": {"CL": {"cv": 0.3}},
+        }
+    )
+    pta = tdmx.pta(population, "15 mg/kg q8h inf 3h", "T>MIC >= 50%", n=50, mic=[1, 2], scenarios=scenarios)
+    page = page_of(report_of(pta=pta), tmp_path)
+    assert said in [row[1][0] for sheet in page.sheets for row in sheet if row[0][0] == "Body weight WT"]
+    heads = [text for sheet in page.sheets for text, _ in sheet[0] if text.startswith("WT")]
+    assert heads == (["WT (kg)"] if scenarios else [])
+
+
+def test_command__is_none_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "sys.argv", ["/venv/lib/python3.11/site-packages/ipykernel_launcher.py", "-f", "x.json"]
+    )
+    assert command() == ""
+    monkeypatch.setattr("sys.argv", ["/usr/bin/tdmx", "run", "a b.yaml"])
+    assert command() == "tdmx run 'a b.yaml'"
 
 
 @pytest.mark.parametrize("what", [None, 3, "fit"])

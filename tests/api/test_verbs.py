@@ -359,7 +359,9 @@ def test_pta__an_unknown_free_fraction_is_warned_about() -> None:
     given = tdmx.pta(columns(fu=0.5), COUNTED, ["fT>MIC >= 50%", "T>MIC >= 60%"], mic=[1.0], fu=0.25)
     assert given.attrs["fu"] == "0.25"
     population = tdmx.Population.from_mapping({"parameters": {"CL": 5, "V": 30}, "fu": 0.9})
-    assert tdmx.pta(population, COUNTED, "fT>MIC >= 50%", mic=[1.0], n=5).attrs["fu"] == "of the population"
+    assert (
+        tdmx.pta(population, COUNTED, "fT>MIC >= 50%", mic=[1.0], n=5).attrs["fu"] == "0.9, of the population"
+    )
 
 
 def test_pta__omega_without_subjects_is_warned_about() -> None:

@@ -81,7 +81,7 @@ def test_pieces_are_monotone_and_cover_the_window(p, name):
 @settings(max_examples=60, deadline=None)
 @given(parameters, histories)
 def test_the_lowest_trough_is_a_minimum_or_the_end(p, name):
-    """Where the concentration stops falling (before a dose, at the turn of an infusion) or the window ends."""
+    """Where the concentration stops falling (before a dose, at the turn of an infusion), the window ends, or starts under way."""
     doses, window = HISTORIES[name]
     trajectory = Trajectory(p, doses, window)
     values = []
@@ -94,7 +94,8 @@ def test_the_lowest_trough_is_a_minimum_or_the_end(p, name):
     )  # below, the integration does not see a fall
     falls = np.diff(joined) < -1e-13 * joined.max()  # pieces meet to rounding only
     troughs = joined[1:][falls & ~np.append(falls[1:], False)]
-    expected = min([trajectory.trough, *troughs])
+    started = [float(joined[0])] if window[0] > 0.0 else []  # no dose is due there, and treatment has begun
+    expected = min([trajectory.trough, *troughs, *started])
     profile = course(disposition(*columns([p])), as_inputs(doses), window)
     assert course_cmin(profile)[0] == pytest.approx(expected, abs=1e-6 * trajectory.highest())
 
@@ -118,6 +119,23 @@ def test_a_long_history_is_walked_dose_by_dose():
 def test_the_lowest_trough_of_a_first_dose_is_not_its_start():
     profile = course(disposition(*columns([(5.0, 30.0)])), [Input(0.0, 100.0, 1.0)], (0.0, 8.0))
     assert course_cmin(profile)[0] == pytest.approx(20.0 * (1 - np.exp(-1 / 6)) * np.exp(-7 / 6), rel=1e-12)
+
+
+def test_the_lowest_of_a_rise_is_its_start():
+    """A continuous infusion rises: the least of a window within it stands at its start, and where the next bag is hung as well."""
+    modes = disposition(*columns([(5.0, 30.0)]))
+    bags = [Input(24.0 * k, 2000.0, 24.0) for k in range(4)]
+    for window in ((10.0, 17.0), (24.0, 48.0)):
+        np.testing.assert_allclose(
+            course_cmin(course(modes, bags, window)), course_at(modes, bags, window[0])
+        )
+    short = [
+        Input(8.0 * k, 1000.0, 1.0) for k in range(6)
+    ]  # its trough at 24 h belongs to the interval before
+    np.testing.assert_allclose(course_cmin(course(modes, short, (24.0, 32.0))), course_at(modes, short, 32.0))
+    np.testing.assert_allclose(course_cmin(course(modes, short, (23.5, 32.0))), course_at(modes, short, 24.0))
+    bolus = [*bags, Input(30.0, 100.0, 0.0)]
+    np.testing.assert_allclose(course_cmin(course(modes, bolus, (30.0, 31.0))), course_at(modes, bolus, 31.0))
 
 
 def test_a_rise_that_goes_on_is_no_trough():

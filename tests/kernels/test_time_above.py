@@ -31,12 +31,16 @@ def test_time_above__against_a_fine_grid() -> None:
     values = concentrations_at(modes, HISTORY, grid.tolist())
     for level in (0.5, 5.0, 20.0):
         found = time_above(course(modes, HISTORY, (0.0, 24.0)), level)
-        np.testing.assert_allclose(found, (values > level).mean(axis=0), atol=2e-4)
+        np.testing.assert_allclose(found, (values >= level).mean(axis=0), atol=2e-4)
 
 
 def test_time_above__ends() -> None:
     profile = course(disposition(*wide_draws(6, 20, 2)), [Input(0.0, 100.0, 0.0)], (0.0, 8.0), cycle=8.0)
     np.testing.assert_allclose(time_above(profile, 0.0), 1.0, rtol=1e-12)
     assert (time_above(profile, 1e9) == 0.0).all()
+    constant = course(
+        disposition(np.array([1.0]), np.array([10.0])), [Input(0.0, 240.0, 24.0)], (0.0, 24.0), cycle=24.0
+    )
+    assert time_above(constant, 10.0).tolist() == [1.0]
     one = disposition(np.array([np.nan]), np.array([1.0]))
     assert np.isnan(time_above(course(one, HISTORY, (0.0, 24.0)), 1.0)).all()

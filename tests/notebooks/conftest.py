@@ -48,7 +48,7 @@ class Ran:
             command, env=env, cwd=folder / "here", capture_output=True, text=True, timeout=280
         )
         assert done.returncode == 0, done.stderr
-        self.cells = nbformat.read(folder / "out.ipynb", nbformat.NO_CONVERT).cells
+        *self.cells, _ = nbformat.read(folder / "out.ipynb", nbformat.NO_CONVERT).cells  # the last was added
 
     @property
     def code(self) -> list[Any]:

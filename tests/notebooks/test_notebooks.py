@@ -17,7 +17,7 @@ from tests.notebooks.conftest import ROOT, Ran
 FILES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMES = ["1_pta_and_cfr", "2_levels_to_dose", "3_on_a_cluster", "4_from_r", "5_uncertainty"]
 IMPORTED = {
-    *("math", "os", "pathlib", "statistics", "tempfile", "time", "warnings"),
+    *("math", "os", "pathlib", "statistics", "sys", "tempfile", "time", "warnings"),
     *("IPython", "matplotlib", "numpy", "pandas", "tdmx_dask"),
 }
 
@@ -139,7 +139,7 @@ def test_3__shows_what_the_api_gives(ran):
     assert "the same counts: True" in found.text('run="direct"')
     assert "the same counts: True" in found.text("compute=False")
     assert "dask.array<" in found.text("compute=False")
-    script = found.text("tdmx cluster script")
+    script = found.text("cluster script slurm")
     for line in ("#SBATCH -p normal", "#SBATCH --cpus-per-task=16", "-m tdmx_dask.clusters.worker"):
         assert line in script
 

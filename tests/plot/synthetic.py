@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import ndtr
+
+import tdmx_dask as tdmx
 
 MIC = tuple(2.0**power for power in range(-5, 7))
 DIMS = ("scenario", "regimen", "target")
@@ -69,6 +72,17 @@ def pta_result(
             "population": "meropenem",
         },
     )
+
+
+def two_levels(**options: Any) -> xr.Dataset:
+    """A small PTA of two levels, computed."""
+    population = tdmx.Population.from_mapping(
+        {"name": "made up", "parameters": {"CL": 5, "Vc": 20}, "bsv": {"CL": {"cv": 0.3}}}
+    )
+    draws = {"CL": np.random.default_rng(3).lognormal(1.6, 0.2, 200)}
+    regimens = ["1000 mg q8h inf 1h", "2000 mg q8h inf 1h"]
+    asked: dict[str, Any] = {"mic": [1, 2, 4, 8, 16], "population": population, "subjects": 20, "seed": 1}
+    return tdmx.pta(draws, regimens, "T>MIC >= 50%", **{**asked, **options})
 
 
 def cfr_result(pta: xr.Dataset, organisms: Sequence[str] = ("E. coli", "P. aeruginosa")) -> xr.Dataset:

@@ -11,10 +11,11 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+import tdmx_dask as tdmx
 from tdmx_dask import plot
 from tdmx_dask.domain.mic import MICDistribution
 from tdmx_dask.errors import InputError
-from tests.plot.synthetic import MIC, cfr_result, pta_result
+from tests.plot.synthetic import MIC, cfr_result, pta_result, two_levels
 
 ISOLATES = MICDistribution("P. aeruginosa", (0.25, 0.5, 1.0, 2.0), (0.3, 0.4, 0.2, 0.05), above=0.05)
 REGIMENS = [f"{dose} mg q{tau}h inf {t}" for dose in (500, 1000, 2000) for tau, t in ((12, "1h"), (8, "3h"))]
@@ -91,6 +92,18 @@ def test_pta__rings_and_legend_name_the_breakpoints() -> None:
     assert f"one (breakpoint {breaks[0]:g} mg/L)" in texts(figure)
 
 
+def test_pta__the_line_is_that_of_the_breakpoints() -> None:
+    drawn = {"CL": np.random.default_rng(1).uniform(3, 9, 100), "Vc": np.full(100, 20.0)}
+    found = tdmx.pta(drawn, ["1 g q8h", "2 g q8h"], "T>MIC >= 50%", mic=[1, 4, 16], breakpoint_level=0.8)
+    isolates = MICDistribution.parse("1:0.5, 4:0.5")
+    response = tdmx.cfr(found, isolates)
+    for figure in (plot.pta(found), plot.uncertainty(two_levels(breakpoint_level=0.8))):
+        assert [list(line.get_ydata()) for line in figure.axes[0].lines].count([0.8, 0.8]) == 1
+    assert [list(line.get_xdata()) for line in plot.cfr(response).axes[0].lines].count([0.8, 0.8]) == 1
+    for result, options in ((found, {"mic": 4}), (response, {})):
+        assert "at least 80 %" in texts(plot.target_map(result, **options))
+
+
 def test_pta__level_moves_the_line() -> None:
     figure = plot.pta(pta_result(), level=0.95)
     assert any(list(line.get_ydata()) == [0.95, 0.95] for line in figure.axes[0].lines)
@@ -112,6 +125,12 @@ def test_pta__no_interval_no_note_but_the_assumed_fu() -> None:
     shown = " ".join(texts(plot.pta(result.drop_vars(["lower", "upper"]))))
     assert "interval" not in shown
     assert "fu = 1 assumed" in shown
+
+
+def test_pta__says_the_unbound_fraction() -> None:
+    result = pta_result().assign_attrs(fu="0.35")
+    for figure in (plot.pta(result), plot.cfr(cfr_result(result))):
+        assert "Unbound fraction: 0.35" in "\n".join(texts(figure))
 
 
 def test_pta__histogram_holds_the_weights() -> None:

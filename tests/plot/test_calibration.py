@@ -51,6 +51,8 @@ def course() -> xr.Dataset:
             "q95": ("time", 1.3 * middle),
             "level": ("observation", [15.0, 2.0]),
             "below": ("observation", [0, 1]),
+            "level_q5": ("observation", [8.0, 1.0]),
+            "level_q95": ("observation", [30.0, 8.0]),
         },
         {"time": time, "level_time": ("observation", [41.0, 47.5])},
     )
@@ -65,3 +67,6 @@ def test_levels__censored_ones_have_another_marker():
     assert axes.get_ylim()[0] == 0
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert any("below quantification" in text for text in texts)
+    assert texts[:3] == ["predicted concentration, median", "its 5–95 %", "5–95 % of a level, measured there"]
+    bars = axes.collections[-1].get_segments()
+    np.testing.assert_allclose([bar[:, 1] for bar in bars], [[8, 30], [1, 8]])

@@ -11,6 +11,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from tdmx_dask import plot
+from tdmx_dask.domain.patient import read_patient
 from tdmx_dask.errors import InputError
 from tdmx_dask.kernels.convergence import convergence
 from tests.plot.test_attainment import HOSTILE, check_layout, texts
@@ -52,6 +53,29 @@ def test_posterior__density_interval_prior_and_divergences() -> None:
     assert legend(figure)[-1] == "divergent draws (3)"
     assert "3 chains of 200 draws" in texts(figure)
     assert len(shown[1].lines) == 4  # no prior of Vc
+
+
+def test_posterior__prior_of_a_patient_and_the_whole_of_its_curve() -> None:
+    patient = read_patient("meropenem_tdm")
+    draws = xr.Dataset({"CL": (("chain", "draw"), np.random.default_rng(1).lognormal(2, 0.1, (2, 200)))})
+    for given in (patient, {"CL": (13.6 * (75 / 87.6) ** 0.66, np.sqrt(np.log1p(0.221**2)))}):
+        axes = plot.posterior(draws, prior=given).axes[0]
+        prior = next(line for line in axes.lines if line.get_color() == plot.style.GREY)
+        at, height = np.asarray(prior.get_xdata()), np.asarray(prior.get_ydata())
+        assert at[height.argmax()] == pytest.approx(12.27 * np.exp(-(0.2183**2)), rel=0.02)
+        assert (
+            np.interp([at[0], at[-1]], at, height).max() < 0.01 * height.max()
+        )  # it does not end in the air
+        assert at[0] < axes.get_xlim()[0] < axes.get_xlim()[1] < at[-1]
+
+
+def test_trace__all_chains_are_in_the_key() -> None:
+    for n, last in ((14, "chain 14"), (30, "chain 28")):
+        draws = xr.Dataset({"CL": (("chain", "draw"), np.random.default_rng(1).normal(5, 1, (n, 20)))})
+        figure = plot.trace(draws)
+        check_layout(figure)
+        assert legend(figure)[-1] == last
+        assert ("29th on have the looks" in "\n".join(texts(figure))) == (n > 28)
 
 
 def test_posterior__named_elements_and_a_group_of_priors() -> None:

@@ -45,7 +45,7 @@ def test_concentration__draws_the_numbers() -> None:
         "Time since a dose at steady state (h)",
         "Concentration (mg/L)",
     )
-    assert "Percentiles of 300 profiles" in texts(figure)
+    assert "Percentiles of 300 profiles" in "\n".join(texts(figure))
 
 
 def test_concentration__a_panel_a_regimen_and_scenario_on_one_scale() -> None:
@@ -101,9 +101,46 @@ def test_concentration__names_are_text() -> None:
     assert "<script>$x$" in texts(figure)
 
 
+def test_concentration__every_quantile_is_drawn() -> None:
+    result = course(quantiles=[0.1, 0.25, 0.4, 0.75])
+    figure = plot.concentration(result)
+    check_layout(figure)
+    (axes,) = figure.axes
+    drawn = [line for line in axes.lines if len(line.get_xdata()) == result.sizes["time"]]
+    for line, share in zip(drawn, (0.1, 0.4), strict=True):
+        np.testing.assert_allclose(line.get_ydata(), result.concentration.sel(quantile=share).squeeze())
+    assert len({str(line.get_linestyle()) for line in drawn} | {"-"}) > 1
+    assert len(axes.collections) == 1
+    assert legend(figure) == ["percentile 10", "percentile 40", "percentiles 25–75 %"]
+    ends = plot.concentration(course(quantiles=[0.05, 0.95]))
+    assert legend(ends) == ["percentiles 5–95 %"]
+
+
+def test_concentration__several_mics_are_named_on_their_lines() -> None:
+    figure = plot.concentration(course(free=True, fu=0.5), mic=[1, 2, 4, 8])
+    check_layout(figure)
+    (axes,) = figure.axes
+    assert [(text.get_text(), text.xy[1]) for text in axes.texts] == [("1", 1), ("2", 2), ("4", 4), ("8", 8)]
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+    assert "Unbound fraction: 0.5" in "\n".join(texts(figure))
+
+
+def test_concentration__total_drug_beside_a_mic_says_so() -> None:
+    shown = "\n".join(texts(plot.concentration(course(), mic=2)))
+    assert "Concentrations are of the total drug, MICs of the unbound" in shown
+    for figure in (plot.concentration(course(), mic=2, fu=0.5), plot.concentration(course()),
+                   plot.concentration(course(free=True, fu=0.5), mic=2)):  # fmt: skip
+        assert "total drug" not in "\n".join(texts(figure))
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
+        (
+            {"levels": [(1, 2), (41, 12)]},
+            r"levels=12 mg/L at 41 h: .* within the times of the result, 0 to 8 h. .*window=\(0, 41\)",
+        ),
         ({"regimen": "x"}, "regimen=x: is not in the result, which holds 1000 mg q8h inf 1h"),
         ({"mic": -1}, "mic=-1: a MIC must be a finite number > 0 mg/L"),
         ({"fu": 2}, "fu=2: an unbound fraction must be"),
@@ -122,6 +159,8 @@ def test_concentration__other_results_are_refused() -> None:
         plot.concentration(tdmx.pta(DRAWS, "1 g q8h", "T>MIC >= 50%", mic=1))
     with pytest.raises(InputError, match=r"result=int: a concentration is drawn of a result"):
         plot.concentration(3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"levels=1: levels are of the total drug, .* free=False"):
+        plot.concentration(course(free=True, fu=0.5), levels=[(1, 2)])
     with pytest.raises(InputError, match=r"fu=0.5: these concentrations are of the unbound drug already"):
         plot.concentration(course(free=True, fu=0.5), fu=0.5)
     many = course([f"{100 * k} mg q8h" for k in range(1, 27)])

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 import tdmx_dask as tdmx
 from tdmx_dask import plot
 from tdmx_dask.errors import InputError
+from tests.plot.synthetic import two_levels
 from tests.plot.test_attainment import HOSTILE, check_layout, texts
 
 RNG = np.random.default_rng(1)
@@ -29,7 +30,15 @@ def test_exposure__share_within_the_limits() -> None:
     figure = plot.exposure(result, limits={"AUC24": (400, 800), "Cmin": (None, 10), "T>MIC at 4": 0.5})
     check_layout(figure)
     shown = [axes for axes in figure.axes if axes.get_visible()]
-    assert [axes.get_xlabel() for axes in shown] == ["AUC24 (mg·h/L)", "Cmin (mg/L)", "T>MIC at 4"]
+    assert [axes.get_xlabel() for axes in shown] == [
+        "AUC24, mean daily (mg·h/L)",
+        "Cmin (mg/L)",
+        "T>MIC at 4 mg/L",
+    ]
+    said = "\n".join(texts(figure))
+    assert "each row scaled to its own maximum" in said.replace("\n", " ")
+    assert "At steady state, over one dosing interval" in said
+    assert "Unbound fraction" not in said
     for axes, name, low, high in zip(shown, INDICES, (400, 0, 0.5), (800, 10, 9), strict=True):
         within = [float(((one >= low) & (one <= high)).mean()) for one in result[name].values[0]]
         said = [text.get_text() for text in axes.texts]
@@ -46,6 +55,38 @@ def test_exposure__one_index_on_axes_of_ones_own() -> None:
     assert len(ax.texts) == 0
     with pytest.raises(InputError, match="ax=axes: hold one panel, and there are 3"):
         plot.exposure(exposed(), ax=ax)
+
+
+def test_exposure__windows_and_fu_are_said() -> None:
+    asked = ["AUC", "fAUC24", "fT>2xMIC at 4", "Cmin in ss", "C@8h", "Cmax at ELF 0.4"]
+    result = tdmx.exposures(DRAWS, "1000 mg q8h inf 1h", asked, window="day1", fu=0.7)
+    assert list(result.data_vars) == asked
+    figure = plot.exposure(result)
+    check_layout(figure)
+    assert [axes.get_xlabel() for axes in figure.axes if axes.get_visible()] == [
+        "AUC, the first 24 h (mg·h/L)",
+        "fAUC24, the first 24 h (mg·h/L)",
+        "fT>2xMIC at 4 mg/L, the first 24 h",
+        "Cmin (mg/L)",
+        "C@8h (mg/L)",
+        "Cmax, ELF × 0.4, the first 24 h (mg/L)",
+    ]
+    said = texts(figure)
+    assert any("Cmin in ss: at steady state" in text for text in said)
+    assert any("Unbound fraction: 0.7" in text for text in said)
+    assert [result[name].attrs["window"] for name in asked[3:5]] == [
+        "one dosing interval at steady state",
+        "at 8 h",
+    ]
+
+
+@pytest.mark.parametrize("mic", [1e5, 1e-5])
+def test_exposure__what_is_constant_is_an_upright_line(mic: float) -> None:
+    result = tdmx.exposures(DRAWS, "1000 mg q8h inf 1h", f"T>MIC at {mic:f}")
+    axes = plot.exposure(result).axes[0]
+    (spike,) = [line for line in axes.lines if len(set(line.get_ydata())) == 2]
+    assert spike.get_xdata() == pytest.approx([0.0, 0.0] if mic > 1 else [1.0, 1.0])
+    assert len(axes.collections) == 0
 
 
 def test_exposure__names_are_text() -> None:
@@ -139,18 +180,6 @@ def test_target_map__other_results_are_refused() -> None:
         plot.target_map(cfr)
     with pytest.raises(InputError, match="organism=c: is not in the result, which holds a; b"):
         plot.target_map(cfr, organism="c")
-
-
-POPULATION = tdmx.Population.from_mapping(
-    {"name": "made up", "parameters": {"CL": 5, "Vc": 20}, "bsv": {"CL": {"cv": 0.3}}}
-)
-
-
-def two_levels(**options: Any) -> xr.Dataset:
-    draws = {"CL": np.random.default_rng(3).lognormal(1.6, 0.2, 200)}
-    regimens = ["1000 mg q8h inf 1h", "2000 mg q8h inf 1h"]
-    asked: dict[str, Any] = {"mic": [1, 2, 4, 8, 16], "population": POPULATION, "subjects": 20, "seed": 1}
-    return tdmx.pta(draws, regimens, "T>MIC >= 50%", **{**asked, **options})
 
 
 def test_uncertainty__lines_are_the_draws() -> None:

@@ -23,6 +23,7 @@ from tdmx_dask.plot.style import percent
 from tdmx_dask.report import (
     Section,
     Sheet,
+    caveat_of,
     fit_section,
     fit_sentences,
     levels_section,
@@ -154,11 +155,61 @@ def test_report__holds_every_number_of_the_result(tmp_path: Path) -> None:
             shown, bounds = text.split()[0], text.split()[-1]
             if 0.01 <= value <= 0.99:
                 assert abs(float(shown) - 100 * value) <= 0.5 + 1e-9
-            ends = [float(part) for part in bounds.split("–")]
-            assert ends[0] < ends[1] or high - low < 0.001
+            parts = bounds.split("–")
+            ends = [float(part.strip("<>")) for part in parts]
+            assert ends[0] <= ends[-1]
+            assert parts[0] != parts[-1] or high - low < 0.001
             assert abs(ends[0] - 100 * low) <= 0.5 + 1e-9
-            assert abs(ends[1] - 100 * high) <= 0.5 + 1e-9
+            assert abs(ends[-1] - 100 * high) <= 0.5 + 1e-9
         assert row[-1][0] == f"{float(values['breakpoint']):g}"
+
+
+@pytest.mark.parametrize(
+    ("reached", "texts"),
+    [
+        (0.9, ["✓ at least 90 %", "≈ 80 % to 90 %", "50 % to 80 %", "below 50 %"]),
+        (0.55, ["✓ at least 55 %", "≈ 45 % to 55 %", "below 45 %"]),
+        (0.5, ["✓ at least 50 %", "≈ 40 % to 50 %", "below 40 %"]),
+        (0.05, ["✓ at least 5 %", "≈ below 5 %"]),
+    ],
+)
+def test_report__the_key_has_the_classes_that_there_are(
+    tmp_path: Path, reached: float, texts: list[str]
+) -> None:
+    result = pta_result()
+    result["breakpoint"].attrs["level"] = reached
+    page = report(tmp_path, result)
+    assert (
+        page.text.split("Numbers are per cent")[0]
+        .replace("\u00a0", " ")
+        .rstrip()
+        .endswith(" ".join(texts[-2:]))
+    )
+    assert page.text.count("to 50 %") == (reached == 0.5)
+    kinds = {kind for row in page.tables[0] for _, kind in row} - {"", "group", "break"}
+    assert len(kinds) <= len(texts)
+    labels = [
+        text.get_text()
+        for text in plot.pta(pta_result(scenarios=[f"S{n}" for n in range(12)]), level=reached)
+        .legends[0]
+        .get_texts()
+    ]
+    assert len(labels) == len(texts)
+
+
+def test_report__bounds_that_are_almost_whole(tmp_path: Path) -> None:
+    result = pta_result(mic=(1.0, 2.0, 4.0, 8.0), regimens=("A",))
+    ends = [(0.99997, 0.99999), (0.00001, 0.00002), (1.0, 1.0), (0.9999, 1.0)]
+    for m, (low, high) in enumerate(ends):
+        result["lower"][0, 0, 0, m], result["upper"][0, 0, 0, m] = low, high
+    row = report(tmp_path, result).tables[0][2]
+    assert [text.split()[-1] for text, _ in row[1:5]] == [">99.9–>99.9", "<0.1–<0.1", "100", ">99.9–100"]
+
+
+def test_report__a_caveat_stands_where_numbers_are(tmp_path: Path) -> None:
+    result = pta_result()
+    page = report(tmp_path, result, cfr=cfr_result(result), caveat="Do not.")
+    assert page.text.count("Do not.") == 2
 
 
 def test_report__summary_names_the_breakpoints(tmp_path: Path) -> None:
@@ -219,7 +270,7 @@ def test_report__many_scenarios_are_summed_up(tmp_path: Path) -> None:
     [
         ("credible", "95 % credible interval", "Monte-Carlo interval"),
         ("monte_carlo", "95 % Monte-Carlo interval", "credible"),
-        ("none", "Numbers are per cent.", "interval"),
+        ("none", "Numbers are per cent.", "Small print"),
     ],
 )
 def test_report__calls_the_interval_what_it_is(tmp_path: Path, interval: str, said: str, unsaid: str) -> None:
@@ -235,7 +286,7 @@ def test_report__cfr_and_its_distributions(tmp_path: Path) -> None:
     result = cfr_result(pta_result(regimens=("A", "B")), organisms=("E. coli", "P. aeruginosa"))
     page = report(tmp_path, pta_result(regimens=("A", "B")), cfr=result)
     table = page.tables[1]
-    assert [text for text, _ in table[0]] == ["Regimen", "E. coli", "P. aeruginosa"]
+    assert [text for text, _ in table[0]] == ["Regimen", "E. coli (illustrative)", "P. aeruginosa"]
     shown = [float(row[2][0].split()[0]) for row in table[2:]]
     np.testing.assert_allclose(shown, 100 * result["cfr"].values[0, :, 0, 1], atol=0.5 + 1e-9)
     text = page.text.replace("\u00a0", " ")
@@ -243,6 +294,7 @@ def test_report__cfr_and_its_distributions(tmp_path: Path) -> None:
     assert "printed as >32; 2 % above the largest concentration tested count as not attained" in text
     best = 100 * float(result["cfr"][0, 1, 0, 1])
     assert f"No regimen reaches 90 %; the best is B with {best:.0f} %." in text
+    assert text.count("Its distribution of MICs is illustrative, not counted isolates.") == 1
 
 
 def test_report__comparison_in_percentage_points(tmp_path: Path) -> None:
@@ -400,6 +452,7 @@ def test_report__question_of_a_result(tmp_path: Path) -> None:
         ]
     )
     result.attrs["scenarios"] = json.dumps({"low": {"CCr": 40.0}, "high": {"CCr": 120.0}})
+    result.attrs["covariate_units"] = '{"CCr": "mL/min"}'
     page = report(tmp_path, result)
     regimens, targets, scenarios, mics = page.sheets
     assert [text for text, _ in regimens[1]] == [
@@ -409,13 +462,18 @@ def test_report__question_of_a_result(tmp_path: Path) -> None:
         "0.5",
         "3,000 mg",
         "1.5",
+        "–",
     ]
-    assert [text for text, _ in regimens[2]][1:] == ["3,000 mg", "24", "24", "3,000 mg", "24"]
-    assert [text for text, _ in regimens[3]] == ["own", "–", "–", "–", "–", "–"]
+    assert [text for text, _ in regimens[2]][1:] == [
+        *("3,000 mg", "24", "24", "3,000 mg", "24"),
+        "2000 mg at 0h inf 0.5h",
+    ]
+    assert [text for text, _ in regimens[3]] == ["own", "–", "–", "–", "–", "–", "–"]
     assert regimens[4][0][0] == "??"
-    assert targets[0][1][0] == "fT>MIC ≥ 50 %"
+    assert [text for text, _ in targets[1]] == ["fT>MIC ≥ 50 %", "one dosing interval at steady state"]
+    assert "All targets are counted at steady state: over one dosing interval." in page.text
     assert [[text for text, _ in row] for row in scenarios] == [
-        ["Scenario", "CCr"],
+        ["Scenario", "CCr (mL/min)"],
         ["low", "40"],
         ["high", "120"],
     ]
@@ -446,7 +504,7 @@ def test_report__of_draws_or_of_patients(tmp_path: Path) -> None:
     assert "finite number of simulated patients" in report(tmp_path, result).text
     result.attrs["population"] = '""'
     text = report(tmp_path, result).text
-    assert "% of draws with" in text.replace("\u00a0", " ")
+    assert "attained with a probability of at least 90 % under 1000 mg q8h" in text.replace("\u00a0", " ")
     assert "finite number of draws" in text
     assert "patients" not in text
 
@@ -497,6 +555,8 @@ def test_fit_section__figures_and_problems() -> None:
         "Do not dose by these draws yet:",
         "R-hat is 1.3. Run longer.",
     )
+    assert caveat_of(bad).startswith("Do not dose by these draws yet")
+    assert fit_sentences(bad, [level(9, 4, 6)])[0][0] == "Fit"
     ((_, said),) = fit_sentences(bad)
     assert (
         said
@@ -533,13 +593,18 @@ def test_levels_section__marks_what_is_outside(row: dict[str, Any], far: bool) -
     (sheet,) = section.sheets
     assert (0 in sheet.marked) is far
     assert sheet.rows[0][-1] == ("outside" if far else "")
-    ((_, _), (about, said)) = fit_sentences(VERDICT, [row])
-    assert about == "Levels"
+    sentences = fit_sentences(VERDICT, [row])
+    assert [about for about, _ in sentences] == (["Levels", "Fit"] if far else ["Fit", "Levels"])
+    said = dict(sentences)["Levels"]
+    caveat = (
+        "1 of 1 levels lies outside of what the fitted model makes: these numbers are as right as that model."
+    )
+    assert caveat_of(VERDICT, [row]) == (caveat if far else "")
     assert ("outside" in said) is far
 
 
 def test_levels_section__many_outside_are_summed_up() -> None:
-    (_, (_, said)) = fit_sentences(VERDICT, [level(9, 4, 6)] * 8)
+    ((_, said), _) = fit_sentences(VERDICT, [level(9, 4, 6)] * 8)
     assert said.startswith("8 of 8 levels lie outside")
     assert " and 2 more. Check the times" in said
     assert levels_section([]).empty
