@@ -27,7 +27,7 @@ SHOWN = 15
 PERIOD = 0.4
 """s between two looks."""
 
-AGAIN = 5.0
+AGAIN = 30.0
 """s after which the same is said again: whoever looks since then has not heard it, and knows that the client lives."""
 
 SHARE = 0.03
