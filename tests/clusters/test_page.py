@@ -61,6 +61,25 @@ def test_page__a_scheduler_without_a_dashboard_goes_on(caplog: pytest.LogCapture
     plugin.restart(None)
 
 
+def test_page__without_a_dashboard_no_bokeh_is_loaded_and_with_one_its_pages_are_before_they_are_asked_for() -> (
+    None
+):
+    code = """
+import sys, time
+from distributed import Client, LocalCluster
+from tdmx_dask.clusters.page import install_page
+for dashboard, wanted in ((None, "bokeh"), ("127.0.0.1:0", "tdmx_dask.dashboard.page.document")):
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=dashboard) as cluster, Client(cluster) as client:
+        install_page(client)
+        end = time.monotonic() + (20 if dashboard else 0)
+        while wanted not in sys.modules and time.monotonic() < end:
+            time.sleep(0.02)
+        print(wanted in sys.modules)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["False", "True"]
+
+
 def test_page__what_goes_wrong_in_it_is_logged_once_and_harms_nobody(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
