@@ -19,7 +19,7 @@ from distributed import Client, SchedulerPlugin
 from tdmx_dask.clusters.cancellation import JOB_PREFIX, PREFIX
 from tdmx_dask.clusters.demand import TOPIC as DEMAND
 
-__all__ = ["JOBS", "Progress", "Work", "install_progress", "work"]
+__all__ = ["JOBS", "PHASES", "Progress", "Work", "install_progress", "work"]
 
 JOBS = "tdmx-jobs"
 """With which the topics of queues begin; those of fits begin as their keys do."""
@@ -30,7 +30,7 @@ KEPT = 10_000
 EVENTS = 50
 """Messages after which the scheduler forgets those of our topics."""
 
-_PHASES = ("starting", "retrying", "warmup", "sampling", "done", "failed")
+PHASES = ("starting", "retrying", "warmup", "sampling", "done", "failed")
 """Of chains, the earliest first: a fit is where its slowest chain is."""
 
 _log = logging.getLogger(__name__)
@@ -181,11 +181,11 @@ def _sum(entries: list[_Entry], now: float) -> dict[str, Any]:
     total = sum(entry.total for entry in entries) + sum(chain[2] for chain in chains)
     seconds = max(0.0, now - min(entry.began for entry in entries))
     left = seconds * (total - done) / done if done and total >= done else None
-    known = [chain[0] for chain in chains if chain[0] in _PHASES]
+    known = [chain[0] for chain in chains if chain[0] in PHASES]
     return {
         "kind": entries[0].kind,
         "name": entries[0].name,
-        "phase": min(known, key=_PHASES.index) if known else "",
+        "phase": min(known, key=PHASES.index) if known else "",
         "done": done,
         "total": total,
         "divergences": sum(chain[3] for chain in chains),

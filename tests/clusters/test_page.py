@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from distributed import Client, LocalCluster
 
+import tdmx_dask as tdmx
 from tdmx_dask.clusters.measured import METRIC, children_bytes, install_measured
 from tdmx_dask.clusters.page import Page, install_page
 from tdmx_dask.clusters.page_names import page_of
@@ -47,6 +48,18 @@ def test_page__on_a_cluster_of_dask_that_runs_once_for_several_clients() -> None
         install_measured(client)
         (worker,) = cluster.workers.values()
         assert METRIC in worker.metrics
+        with tdmx.cluster(cluster.scheduler_address) as joined:
+            assert joined.page_link.endswith("/tdmx")
+            assert f"page {joined.page_link}" in repr(joined)
+
+
+def test_page__where_none_is_served_none_is_named() -> None:
+    with (
+        LocalCluster(n_workers=0, protocol="tcp", processes=False, dashboard_address=None) as cluster,
+        tdmx.cluster(cluster.scheduler_address) as joined,
+    ):
+        assert joined.page_link == ""
+        assert "page" not in repr(joined)
 
 
 def test_page__a_scheduler_without_a_dashboard_goes_on(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,18 +10,17 @@ from typing import Any
 import numpy as np
 
 from tdmx_dask.clusters.cancellation import PREFIX
+from tdmx_dask.clusters.progress import PHASES
 from tdmx_dask.dashboard.page.told import whole
 from tdmx_dask.errors import InputError
 from tdmx_dask.fitting.pace import Pace
 from tdmx_dask.fitting.task import ANEW, overtaken
 from tdmx_dask.kernels.running import Summary, combined, unpacked
 
-__all__ = ["FIT", "PHASES", "Batch", "Chain", "Figures", "Fit", "hear_fit"]
+__all__ = ["FIT", "Batch", "Chain", "Figures", "Fit", "hear_fit"]
 
 FIT = f"{PREFIX}:"
 """With which the topics of fits begin."""
-
-PHASES = ("starting", "retrying", "warmup", "sampling", "done", "failed")
 
 CHAINS, BATCHES, NAME = 1_000, 1_000, 120
 
