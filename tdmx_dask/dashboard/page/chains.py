@@ -224,7 +224,7 @@ def hear_fit(fits: dict[tuple[str, str], Fit], topic: str, said: Mapping[str, An
             name = str(said["name"])[:NAME]
             fit = fits.setdefault((topic, name), Fit(name, now, now))
             fit.ended, fit.heard = None, now
-            fit.asked = min(CHAINS, max(fit.asked, whole(said.get("chains", 0))))
+            fit.asked = min(CHAINS, max(fit.asked if fit.batches else 0, whole(said.get("chains", 0))))
             if len(fit.batches) < BATCHES:
                 fit.batches[ticket] = Batch(str(said["key"])[:400])
         else:
