@@ -109,6 +109,7 @@ def test_page__chains_move_and_a_killed_worker_harms_neither_fit_nor_page(
         "meropenem_tdm", on=cluster, chains=2, iter_sampling=300_000, library=tmp_path / "fits"
     )
     opened.wait_for_selector("#fits tr.chain >> nth=1")
+    assert list(cluster.client.cluster.scheduler.plugins[Plugin.name].board.fits.values())[-1].asked == 2
     before = until(lambda: iterations(opened))
     until(lambda: min(iterations(opened), default=0) > max(before))
     until(lambda: opened.locator("#fits .ess").first.inner_text() not in ("", "–"))
