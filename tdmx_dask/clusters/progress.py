@@ -28,7 +28,7 @@ KEPT = 10_000
 """Batches, calls and runs that are remembered at most; the oldest go first."""
 
 EVENTS = 50
-"""Messages after which the scheduler forgets those of our topics."""
+"""Messages after which the scheduler forgets those of our topics; it does so whenever a client leaves, too."""
 
 PHASES = ("starting", "retrying", "warmup", "sampling", "done", "failed")
 """Of chains, the earliest first: a fit is where its slowest chain is."""
@@ -111,13 +111,13 @@ class Progress(SchedulerPlugin):
         self._forget(client)
 
     def _forget(self, client: str = "") -> None:
-        """Let the scheduler forget messages, and topics to which nobody listens any more once a client leaves: each runner has its own."""
+        """Let the scheduler forget messages, and topics to which nobody listens any more: each runner has one of its own."""
         with suppress(AttributeError, KeyError):  # of another version of Dask
             topics = self._scheduler._broker._topics
             for name in [name for name in topics if name.startswith("tdmx-")]:
                 topics[name].truncate()
                 topics[name].unsubscribe(client)
-                if client and not topics[name].subscribers:
+                if not topics[name].subscribers:
                     del topics[name]
 
     def look(self) -> list[dict[str, Any]]:

@@ -152,7 +152,7 @@ def test_plugin__the_scheduler_forgets_what_it_need_not_keep() -> None:
         install_progress(client)
         for n in range(3 * EVENTS):
             client.log_event("tdmx-queue", {"n": n})
-        assert len(topics["tdmx-queue"].events) < EVENTS
+        assert "tdmx-queue" not in topics
         with Client(cluster.scheduler_address, set_as_default=False) as other:
             with pytest.warns(TdmxWarning, match="declare no MEM"):
                 runner = ClusterRunner(other)
