@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +27,17 @@ class Tally:
     blocks : all of its blocks
     n_attained : (pair, target, mic, chain, draw) summed over subjects, or (pair, target, mic, 1, 1) summed over all
     done : (block,), which blocks are counted
+    sizes : (block,), profiles of each
     """
 
     plan: Plan
     blocks: tuple[Block, ...]
     n_attained: Counts
     done: NDArray[np.bool_]
+    sizes: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sizes = np.array([block.n_profiles for block in self.blocks], dtype=np.int64)
 
     def add(self, index: int, counts: Counts) -> None:
         """Count a block; one that is counted already (a task that ran twice) changes nothing."""
@@ -53,7 +58,7 @@ class Tally:
     @property
     def n_profiles_done(self) -> int:
         """Profiles counted so far, of one scenario."""
-        return sum(block.n_profiles for block, done in zip(self.blocks, self.done, strict=True) if done)
+        return int(self.sizes @ self.done)  # asked for after each block, of thousands
 
     def save(self, path: Path) -> None:
         """Write the state in one step."""

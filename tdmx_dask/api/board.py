@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -19,6 +20,9 @@ __all__ = ["Board", "Face", "Item", "Lines", "left_text"]
 
 _FIRST = 0.3
 """s before bars are drawn: what is over by then needs none."""
+
+_UNSEEN = (OSError, ValueError, AttributeError)
+"""What a standard error raises that is a pipe which nobody reads any more, a full disk, closed, or no file: no work is lost for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +158,9 @@ class Board:
         """Show a line at once that stays: something went wrong and is tried again, or is given up."""
         if self._face is None or self._over.is_set():
             return
-        with self._drawing:
-            self._face.say(text)
+        with self._drawing, suppress(*_UNSEEN):
             self._shown = True
+            self._face.say(text)
 
     def close(self, *, ok: bool = True) -> None:
         """End it; what was drawn goes, or becomes one line.
@@ -170,7 +174,7 @@ class Board:
         self._over.set()
         atexit.unregister(self.close)
         took = seconds(time.monotonic() - self._began)
-        with self._drawing:
+        with self._drawing, suppress(*_UNSEEN):
             if self._shown:
                 self._face.end(self._items(), f"{'took' if ok else 'stopped after'} {took}")
 
@@ -181,10 +185,10 @@ class Board:
             pause = max(
                 self._face.pause, 0.02 * (time.monotonic() - self._began) if self._face.pause > 1 else 0
             )
-            with self._drawing:
+            with self._drawing, suppress(*_UNSEEN):
                 if self._rows and not self._over.is_set():
-                    self._face.draw(self._items())
                     self._shown = True
+                    self._face.draw(self._items())
 
     def _items(self) -> list[Item]:
         """The headline, then the rows."""
@@ -220,9 +224,8 @@ class Lines:
 
     def say(self, text: str) -> None:
         """Print a line with the time of day."""
-        stream = sys.stderr
-        if stream is not None and not stream.closed:
-            print(f"{time.strftime('%H:%M:%S')} {text}", file=stream, flush=True)
+        if sys.stderr is not None:
+            print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
     def end(self, items: Sequence[Item], text: str) -> None:
         """Print the headline for the last time."""
@@ -244,12 +247,10 @@ def _face() -> Face:
         from tdmx_dask.api.board_notebook import Cell
 
         return Cell()
-    if (
-        sys.stderr is not None
-        and sys.stderr.isatty()
-        and os.environ.get("TERM", "") not in ("dumb", "unknown")
-    ):
-        from tdmx_dask.api.board_terminal import Bars
+    if os.environ.get("TERM", "") not in ("dumb", "unknown"):
+        with suppress(AttributeError, ValueError):  # there is none, it is closed, or no file
+            if sys.stderr.isatty():
+                from tdmx_dask.api.board_terminal import Bars
 
-        return Bars()
+                return Bars()
     return Lines()

@@ -22,10 +22,13 @@ _WIDE = 100
 
 
 class _Screen(Console):
-    """Leaves the cursor as it is: a process that is killed cannot show it again."""
+    """Leaves the cursor as it is: a process that is killed cannot show it again; and the process, where its pipe is closed."""
 
     def show_cursor(self, show: bool = True) -> bool:  # noqa: ARG002
         return False
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
 
 
 class Bars:

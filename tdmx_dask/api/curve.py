@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from tdmx_dask.analysis.growing import Growing, so_far
 from tdmx_dask.analysis.summarise import Kind
 from tdmx_dask.analysis.tally import Tally
 from tdmx_dask.api.question import Question
+from tdmx_dask.clusters.messenger import Messenger
 from tdmx_dask.clusters.page_names import CURVE
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ PERIOD = 0.8
 SHARE = 0.03
 """Part of the time that may be spent on it."""
 
+LAST = 2.0
+"""s to wait at most until the scheduler has the result, for a client that is closed right after could not tell it any more."""
+
 
 class Curve:
     """The curves of one run, told while its blocks arrive; where the scheduler does not listen, no run fails for it.
@@ -49,7 +52,7 @@ class Curve:
 
     def __init__(self, client: Any, question: Question, interval: Kind, level: float) -> None:
         plan = question.plan
-        self._client, self._dependent = client, question.inputs.dependent
+        self._messenger, self._dependent = Messenger(client, CURVE), question.inputs.dependent
         self._interval, self._level = interval, level
         at = np.unique(np.linspace(0, len(plan.mic) - 1, MICS).round().astype(int))
         self._at, self._pairs = at, np.array(plan.pairs)
@@ -91,19 +94,15 @@ class Curve:
 
     def drop(self) -> None:
         """Say that nothing more comes: it failed, or was interrupted."""
-        self._log({"client": self._fixed["client"], "name": self._fixed["name"], "dropped": True})
+        self._messenger.send({"client": self._fixed["client"], "name": self._fixed["name"], "dropped": True})
 
     def _send(self, found: Growing, *, over: bool) -> None:
         curves = [
             [_plain(each[pair, target, self._at]) for each in (found.pta, found.lower, found.upper)]
             for pair, target in self._cells
         ]
-        self._log({**self._fixed, "curves": curves, "done": found.n, "kind": found.kind, "over": over})
-
-    def _log(self, message: dict[str, Any]) -> None:
-        if self._client.status == "running":
-            with suppress(OSError, TimeoutError):
-                self._client.log_event(CURVE, message)
+        message = {**self._fixed, "curves": curves, "done": found.n, "kind": found.kind, "over": over}
+        self._messenger.send(message, wait=LAST if over else 0.0)
 
 
 def _plain(values: Sequence[float]) -> list[float | None]:

@@ -11,7 +11,7 @@ from distributed import Client
 
 from tdmx_dask.clusters.engine import BatchJob, Engine, Joined
 from tdmx_dask.clusters.identity import identity
-from tdmx_dask.clusters.page_names import page_of
+from tdmx_dask.clusters.page_names import SERVED, page_of
 from tdmx_dask.clusters.shape import published
 from tdmx_dask.clusters.waiting import Watch, waits_for
 from tdmx_dask.errors import ClusterError, InputError
@@ -70,8 +70,8 @@ class Cluster:
 
     @property
     def page_link(self) -> str:
-        """Address of this package's page in it: fits, PTA, jobs and memory as they are now."""
-        return page_of(self.dashboard_link)
+        """Address of this package's page in it: fits, PTA, jobs and memory as they are now; empty where the scheduler serves none."""
+        return page_of(self.dashboard_link) if self.client.get_metadata([SERVED], default=False) else ""
 
     @property
     def jobs(self) -> tuple[BatchJob, ...]:
@@ -170,9 +170,10 @@ class Cluster:
         self.close()
 
     def __repr__(self) -> str:
+        page = self.page_link
         return (
-            f"<tdmx cluster {self.name or self.kind}: {self.n_workers} workers, {self.n_threads} threads, "
-            f"page {self.page_link}>"
+            f"<tdmx cluster {self.name or self.kind}: {self.n_workers} workers, {self.n_threads} threads"
+            f"{', page ' if page else ''}{page}>"
         )
 
 

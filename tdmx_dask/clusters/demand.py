@@ -15,6 +15,7 @@ from typing import Any
 
 from distributed import Client, SchedulerPlugin, Status
 
+from tdmx_dask.clusters.messenger import Messenger
 from tdmx_dask.clusters.scaling import Demand, Room, assumed_seconds, workers_wanted
 from tdmx_dask.clusters.shape import KEY
 
@@ -131,7 +132,7 @@ class Announcer:
     """
 
     def __init__(self, client: Client, name: str, seconds: float, *, what: str = "", total: int = 0) -> None:
-        self._client = client
+        self._messenger = Messenger(client, TOPIC)
         self._fixed = {"client": client.id, "name": name, "seconds": seconds, "what": what, "total": total}
         self._last, self._said = -PERIOD, (0, -1)
 
@@ -149,10 +150,7 @@ class Announcer:
         self._send(0, 0, over=True)
 
     def _send(self, tasks: int, done: int, *, over: bool) -> None:
-        if self._client.status != "running":
-            return
-        with suppress(OSError, TimeoutError):
-            self._client.log_event(TOPIC, {**self._fixed, "tasks": tasks, "done": done, "over": over})
+        self._messenger.send({**self._fixed, "tasks": tasks, "done": done, "over": over})
 
 
 def install_demand(client: Client) -> None:

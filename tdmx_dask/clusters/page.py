@@ -12,7 +12,7 @@ from typing import Any
 
 from distributed import Client, SchedulerPlugin
 
-from tdmx_dask.clusters.page_names import PATH
+from tdmx_dask.clusters.page_names import PATH, SERVED
 
 __all__ = ["Page", "install_page"]
 
@@ -41,6 +41,7 @@ class Page(SchedulerPlugin):
             return
         try:
             self.board = importlib.import_module(_PAGES).serve(scheduler)
+            scheduler.set_metadata([SERVED], True)
         except ImportError as error:
             _log.info("There is no page /%s on this scheduler: %s", PATH, error)
         except Exception:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["CURVE", "PATH", "QUEUE", "page_of"]
+__all__ = ["CURVE", "PATH", "QUEUE", "SERVED", "page_of"]
 
 PATH = "tdmx"
 """Of the page, below the root of the dashboard."""
+
+SERVED = "tdmx-page"
+"""Of the scheduler's metadata: whether it serves the page."""
 
 CURVE = "tdmx-curve"
 """A PTA as its blocks arrive: counts and intervals are the client's, and workers know nothing of the whole."""

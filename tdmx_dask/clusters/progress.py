@@ -1,7 +1,8 @@
 """What runs on a cluster and how far it is: kept on the scheduler from the events of workers and clients, for whoever looks, now or later.
 
 Listeners hear events as they come (`Client.subscribe_topic`); whoever joins later asks here. Nothing is said for this that was not said
-before: fits tell of their chains, jobs of their calls, clients of the blocks that they hold back.
+before: fits tell of their chains, jobs of their calls, clients of the blocks that they hold back. So nobody needs what the scheduler itself
+keeps of them, a thousand messages of each topic: it is let go.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from distributed import Client, SchedulerPlugin
 from tdmx_dask.clusters.cancellation import JOB_PREFIX, PREFIX
 from tdmx_dask.clusters.demand import TOPIC as DEMAND
 
-__all__ = ["JOBS", "Progress", "Work", "install_progress", "work"]
+__all__ = ["JOBS", "PHASES", "Progress", "Work", "install_progress", "work"]
 
 JOBS = "tdmx-jobs"
 """With which the topics of queues begin; those of fits begin as their keys do."""
@@ -26,7 +27,10 @@ JOBS = "tdmx-jobs"
 KEPT = 10_000
 """Batches, calls and runs that are remembered at most; the oldest go first."""
 
-_PHASES = ("starting", "retrying", "warmup", "sampling", "done", "failed")
+EVENTS = 50
+"""Messages after which the scheduler forgets those of our topics; it does so whenever a client leaves, too."""
+
+PHASES = ("starting", "retrying", "warmup", "sampling", "done", "failed")
 """Of chains, the earliest first: a fit is where its slowest chain is."""
 
 _log = logging.getLogger(__name__)
@@ -80,6 +84,7 @@ class Progress(SchedulerPlugin):
     def __init__(self) -> None:
         self._scheduler: Any = None
         self._entries: dict[tuple[str, str], _Entry] = {}
+        self._heard = 0
 
     async def start(self, scheduler: Any) -> None:
         """Remember the scheduler."""
@@ -87,6 +92,10 @@ class Progress(SchedulerPlugin):
 
     def log_event(self, topic: str, msg: Any) -> None:
         """Hear what is said."""
+        if isinstance(topic, str) and topic.startswith("tdmx-"):
+            self._heard += 1
+            if self._heard % EVENTS == 0:
+                self._forget()
         with suppress(AttributeError, IndexError, KeyError, TypeError, ValueError):  # somebody else's topic
             if topic == DEMAND:
                 self._hear_client(msg)
@@ -99,6 +108,17 @@ class Progress(SchedulerPlugin):
         """Forget what a client ran."""
         for place in [place for place, entry in self._entries.items() if entry.client == client]:
             del self._entries[place]
+        self._forget(client)
+
+    def _forget(self, client: str = "") -> None:
+        """Let the scheduler forget messages, and topics to which nobody listens any more: each runner has one of its own."""
+        with suppress(AttributeError, KeyError):  # of another version of Dask
+            topics = self._scheduler._broker._topics
+            for name in [name for name in topics if name.startswith("tdmx-")]:
+                topics[name].truncate()
+                topics[name].unsubscribe(client)
+                if not topics[name].subscribers:
+                    del topics[name]
 
     def look(self) -> list[dict[str, Any]]:
         """All that runs, the oldest first, as plain values: fits by their name, with all their batches."""
@@ -161,11 +181,11 @@ def _sum(entries: list[_Entry], now: float) -> dict[str, Any]:
     total = sum(entry.total for entry in entries) + sum(chain[2] for chain in chains)
     seconds = max(0.0, now - min(entry.began for entry in entries))
     left = seconds * (total - done) / done if done and total >= done else None
-    known = [chain[0] for chain in chains if chain[0] in _PHASES]
+    known = [chain[0] for chain in chains if chain[0] in PHASES]
     return {
         "kind": entries[0].kind,
         "name": entries[0].name,
-        "phase": min(known, key=_PHASES.index) if known else "",
+        "phase": min(known, key=PHASES.index) if known else "",
         "done": done,
         "total": total,
         "divergences": sum(chain[3] for chain in chains),

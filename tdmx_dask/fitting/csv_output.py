@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,7 +151,7 @@ class GrowingCsv:
         self._taken: list[list[float]] = []
 
     def look(self) -> None:
-        """Count whole new rows."""
+        """Count whole new rows; one that is cut or holds no number is left for `read_output` to refuse."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
@@ -164,15 +165,19 @@ class GrowingCsv:
                 continue
             if self._columns is None:
                 header = line.split(b",")
-                self._columns = (header.index(b"stepsize__"), header.index(b"divergent__"))
-                named = [at for at, name in enumerate(header) if not name.endswith(b"__")]
-                self._watched = [header.index(b"lp__"), *named[:WATCHED]]
+                with suppress(ValueError):
+                    columns = (header.index(b"stepsize__"), header.index(b"divergent__"))
+                    named = [at for at, name in enumerate(header) if not name.endswith(b"__")]
+                    self._watched = [header.index(b"lp__"), *named[:WATCHED]]
+                    self._columns = columns
                 continue
             cells = line.split(b",", max(*self._columns, *self._watched) + 1)
-            self.draws += 1
-            self.divergences += cells[self._columns[1]] == b"1"
-            self.step_size = float(cells[self._columns[0]])
-            self._taken.append([float(cells[at]) for at in self._watched])
+            with suppress(IndexError, ValueError):
+                step_size = float(cells[self._columns[0]])
+                self._taken.append([float(cells[at]) for at in self._watched])
+                self.step_size = step_size
+                self.divergences += cells[self._columns[1]] == b"1"
+                self.draws += 1
 
     def take(self) -> Floats:
         """New draws of the log density and the first parameters since they were taken last, (draw, cell)."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tdmx_dask.errors import FitCancelled
 from tdmx_dask.fitting.mailbox import Call, Mailbox
 from tdmx_dask.fitting.pace import Pace
-from tdmx_dask.fitting.task import ChainEvent
+from tdmx_dask.fitting.task import ANEW, ChainEvent, overtaken
 
 if TYPE_CHECKING:
     from tdmx_dask.fitting.fit import Fit
@@ -146,10 +146,9 @@ class FitFuture(Future["Fit"]):
         """Take an event of a chain (for the conductor), from any thread."""
         with self._guard:
             last = self._events.get(event.chain)
-            begins_anew = event.phase in ("retrying", "starting")
-            if last is not None and not begins_anew and _order(event) < _order(last):
+            if last is not None and overtaken(event, last):
                 return
-            if last is None or event.round != last.round or begins_anew:
+            if last is None or event.round != last.round or event.phase in ANEW:
                 self._paces[event.chain] = Pace(_GROUND)
             self._paces[event.chain].see(event.seconds, event.iteration)
             self._events[event.chain] = event
@@ -181,11 +180,6 @@ class FitFuture(Future["Fit"]):
         )
         head = "<tr><th>chain</th><th>phase</th><th>iteration</th><th>divergences</th><th>step size</th><th>left</th></tr>"
         return f"<b>{html.escape(self.name)}</b>: {self.status}<table>{head}{rows}</table>"
-
-
-def _order(event: ChainEvent) -> tuple[int, int, int, bool]:
-    """Events of one chain may overtake each other on their way."""
-    return event.attempt, event.round, event.iteration, event.phase in ("done", "failed")
 
 
 def _short(each: ChainProgress) -> str:

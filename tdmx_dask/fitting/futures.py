@@ -380,7 +380,7 @@ def _on_worker(
         from tdmx_dask.fitting.children import run_batch
 
         run = run_batch
-    worker.log_event(topic, {**head, "running": True, "key": key, "name": name})
+    worker.log_event(topic, {**head, "running": True, "key": key, "name": name, "chains": batch.chains})
     try:
         return run(with_executables_here(batch, digests), speaker.emit, flag)
     finally:

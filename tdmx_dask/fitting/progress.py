@@ -71,7 +71,7 @@ class Progress:
                 self._step_size,
                 now - self._began,
                 text,
-                self.draws.take(),
+                self.draws.take(last=phase == "done"),
             )
         )
 

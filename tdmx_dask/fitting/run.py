@@ -225,9 +225,10 @@ class Run:
         """Send tasks to the runner, in as many batches as may run at once."""
         request = self.request
         self._missing = {task.chain: task for task in tasks}
+        chains = 1 + max(task.chain for task in tasks)
         parts = max(1, min(parallel, len(tasks), request.parallel or len(tasks)))
         for at in range(parts):
-            batch = Batch(tuple(tasks[at::parts]), engine=request.choice.name)
+            batch = Batch(tuple(tasks[at::parts]), engine=request.choice.name, chains=chains)
             needs = needs_of(request, batch, self._columns)
             memory = request.memory_mb or memory_mb(request, needs)
             try:

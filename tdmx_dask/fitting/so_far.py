@@ -39,6 +39,7 @@ class SoFar:
         """Begin again."""
         self._parts, self._new = [], False
         self._n, self._passed, self._step = 0, 0, 1
+        self._next = 0.0
 
     def add(self, draws: NDArray[np.float64]) -> None:
         """Take draws, (draw, cell)."""
@@ -52,9 +53,14 @@ class SoFar:
             self._parts = [np.concatenate(self._parts)[::2]]
             self._n, self._step = len(self._parts[0]), 2 * self._step
 
-    def take(self) -> str:
-        """A summary of all draws, as `kernels.running.packed` writes it; empty where there is none, nothing new, or no time for it."""
-        if not self._new or self._n < _FEWEST or time.perf_counter() < self._next:
+    def take(self, *, last: bool = False) -> str:
+        """A summary of all draws, as `kernels.running.packed` writes it; empty where there is none, nothing new, or no time for it.
+
+        Parameters
+        ----------
+        last : there are no more to come: there is time for these
+        """
+        if not self._new or self._n < _FEWEST or (time.perf_counter() < self._next and not last):
             return ""
         began = time.thread_time()
         self._parts = [np.concatenate(self._parts)]

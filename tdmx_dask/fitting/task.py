@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from tdmx_dask.errors import InputError
 from tdmx_dask.fitting.program import Program
 
 __all__ = [
+    "ANEW",
     "APPROXIMATIONS",
     "STATS",
     "Approximation",
@@ -23,11 +24,15 @@ __all__ = [
     "Sampling",
     "Start",
     "chain_seed",
+    "overtaken",
 ]
 
 Floats = NDArray[np.float64]
 Approximation = Literal["mode", "laplace", "pathfinder", "advi"]
 APPROXIMATIONS: tuple[Approximation, ...] = ("mode", "laplace", "pathfinder", "advi")
+
+ANEW = ("starting", "retrying")
+"""Phases in which a chain begins anew, whatever it did before."""
 
 STATS = ("lp__", "accept_stat__", "stepsize__", "treedepth__", "n_leapfrog__", "divergent__", "energy__")
 """The sampler's columns, in CmdStan's order."""
@@ -141,11 +146,19 @@ class Batch:
     """Chains of one fit that run in one task: one after another, or `parallel` at a time.
 
     How chains are batched changes no draw.
+
+    Parameters
+    ----------
+    tasks : chains of it
+    parallel : that run at once, >= 1
+    engine : that runs them
+    chains : of the whole fit, for whoever shows how far it is; 0: not known
     """
 
     tasks: tuple[ChainTask, ...]
     parallel: int = 1
     engine: str = "stanli"
+    chains: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +190,28 @@ class ChainEvent:
     seconds: float = 0.0
     text: str = ""
     summary: str = ""
+
+
+class Said(Protocol):
+    """What orders events of a chain; fields of `ChainEvent`."""
+
+    @property
+    def round(self) -> int: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def phase(self) -> str: ...
+    @property
+    def iteration(self) -> int: ...
+
+
+def overtaken(event: Said, last: Said) -> bool:
+    """Whether an event of a chain is older than the last that came: they may overtake each other on their way."""
+    return event.phase not in ANEW and _order(event) < _order(last)
+
+
+def _order(event: Said) -> tuple[int, int, int, bool]:
+    return event.attempt, event.round, event.iteration, event.phase in ("done", "failed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from tdmx_dask.clusters.messenger import Messenger
 from tdmx_dask.clusters.page_names import QUEUE
 from tdmx_dask.errors import StoreError
 from tdmx_dask.jobs.ledger import Ledger
@@ -26,7 +27,7 @@ SHOWN = 15
 PERIOD = 0.4
 """s between two looks."""
 
-AGAIN = 5.0
+AGAIN = 30.0
 """s after which the same is said again: whoever looks since then has not heard it, and knows that the client lives."""
 
 SHARE = 0.03
@@ -46,6 +47,7 @@ class QueueTeller:
 
     def __init__(self, ledger: Ledger, client: Any) -> None:
         self._ledger, self._client = ledger, client
+        self._messenger = Messenger(client, QUEUE)
         self._over = threading.Event()
         self._said: Mapping[str, Any] = {}
         self._stamp: object = None
@@ -84,11 +86,7 @@ class QueueTeller:
             self._send(said)
 
     def _send(self, said: Mapping[str, Any]) -> None:
-        client = self._client
-        if client is None or client.status != "running":
-            return
-        with suppress(OSError, TimeoutError, RuntimeError):  # it is closing
-            client.log_event(QUEUE, {"client": client.id, "queue": str(self._ledger.folder), **said})
+        self._messenger.send({"client": self._client.id, "queue": str(self._ledger.folder), **said})
 
 
 def told(ledger: Ledger) -> dict[str, Any]:

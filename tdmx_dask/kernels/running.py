@@ -52,8 +52,9 @@ class Running(NamedTuple):
 
     Attributes
     ----------
-    rhat : split R-hat, without ranks; NaN where a cell is constant or not finite
-    ess : effective draws for the mean of all chains together; NaN likewise
+    rhat : split R-hat, without ranks; NaN where a cell is constant in all chains alike, infinite where each is stuck at a value of its
+        own, or draws are not finite
+    ess : effective draws for the mean of all chains together; NaN where a cell is constant or not finite
     bounded : whether `ess` is but an upper bound, as the chains move too slowly for the lags that are known
     """
 
@@ -78,8 +79,8 @@ def summary(x: Floats) -> Summary:
         raise InputError("x", f"array of shape {x.shape}", f"a summary needs (draw, cell), {_FEWEST} draws")
     n = len(x) // 2
     halves = np.stack([x[:n], x[len(x) - n :]]).transpose(2, 0, 1)  # (cell, half, draw)
-    means = halves.mean(axis=2)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
+        means = halves.mean(axis=2)
         covariance = autocovariance(halves - means[:, :, None])[:, : min(n, LAGS + 1)]
     return Summary(n, means.T, covariance.T)
 
@@ -89,7 +90,8 @@ def combined(chains: Sequence[Summary]) -> Running:
 
     Parameters
     ----------
-    chains : of the same cells, at least one; their lengths may differ somewhat, as chains run at their own pace
+    chains : of the same cells, at least one; of any lengths, as chains run at their own pace, and each counts by its draws. A chain that
+        was lengthened may come in parts, which are then compared like chains
 
     Raises
     ------
@@ -102,22 +104,38 @@ def combined(chains: Sequence[Summary]) -> Running:
     """
     if len({each.means.shape for each in chains}) != 1:
         raise InputError("chains", len(chains), "one or more chains of the same cells are needed")
-    n = float(np.mean([each.n for each in chains]))
+    weights = np.array([float(each.n) for each in chains])
+    n = float(weights.mean())
     total = 2 * sum(each.n for each in chains)
-    n_lags = min(len(each.covariance) for each in chains)
-    covariance = np.mean([each.covariance[:n_lags] for each in chains], axis=0).T  # (cell, lag)
-    between = np.concatenate([each.means for each in chains]).var(axis=0, ddof=1)
-    within = covariance[:, 0] * (n / (n - 1))
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        covariance = _weighted(chains).T  # (cell, lag)
+        means = np.concatenate([each.means for each in chains])
+        apart = means - np.average(means, axis=0, weights=np.repeat(weights, 2))
+        between = np.repeat(weights / n, 2) @ apart**2 / (len(means) - 1)
+        within = covariance[:, 0] * (n / (n - 1))
         rhat = np.sqrt(between / within + (n - 1) / n)
-        correlation = 1.0 - (within[:, None] - covariance) / (covariance[:, 0] + between)[:, None]
+        pooled = covariance[:, 0] + between
+        correlation = 1.0 - (within[:, None] - covariance) / pooled[:, None]
+    constant = pooled == 0.0
+    known = np.isfinite(pooled) & ~constant
+    rhat[~known & ~constant] = np.inf
     correlation[:, 0] = 1.0
-    known = np.isfinite(rhat)
     correlation[~known] = 0.0
+    n_lags = covariance.shape[1]
     pairs = correlation[:, 0 : 2 * ((n_lags - 1) // 2) : 2] + correlation[:, 1 : 2 * ((n_lags - 1) // 2) : 2]
-    slow = known & (pairs > 0.0).all(axis=1) & (n_lags > LAGS)
+    slow = known & (pairs > 0.0).all(axis=1) & (n_lags < max(each.n for each in chains))
     ess = total / np.maximum(integrated_time(correlation), 1.0 / math.log10(total))
-    return Running(np.where(known, rhat, np.nan), np.where(known, ess, np.nan), slow)
+    return Running(np.where(constant, np.nan, rhat), np.where(known, ess, np.nan), slow)
+
+
+def _weighted(chains: Sequence[Summary]) -> Floats:
+    """Mean autocovariance (lag, cell) of draws, at each lag of those chains that are long enough for it."""
+    sums = np.zeros((max(len(each.covariance) for each in chains), chains[0].covariance.shape[1]))
+    weights = np.zeros((len(sums), 1))
+    for each in chains:
+        sums[: len(each.covariance)] += each.n * each.covariance
+        weights[: len(each.covariance)] += each.n
+    return sums / weights
 
 
 def packed(chain: Summary) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 import threading
@@ -17,7 +18,7 @@ from rich.console import Console
 import tdmx_dask as tdmx
 from tdmx_dask.api.board import Board, Item, Lines, _face
 from tdmx_dask.api.board_notebook import html_of
-from tdmx_dask.api.board_terminal import table
+from tdmx_dask.api.board_terminal import Bars, table
 from tdmx_dask.api.progress import FitBars, counting
 from tdmx_dask.fitting.future import FitFuture
 from tdmx_dask.fitting.mailbox import Mailbox, calls
@@ -115,6 +116,44 @@ def test_board__says_that_it_was_stopped():
         raise KeyboardInterrupt
     assert face.said == ["worker 2 is gone"]
     assert face.ended[0][1].startswith("stopped after")
+
+
+def _closed():
+    with io.StringIO() as stream:
+        return stream
+
+
+def _unread():
+    reads, writes = os.pipe()
+    os.close(reads)
+    return os.fdopen(writes, "w")
+
+
+STREAMS = {
+    "none": lambda: None, "closed": _closed, "full": lambda: os.fdopen(os.open("/dev/full", os.O_WRONLY), "w"), "unread": _unread,
+    "no file": lambda: SimpleNamespace(write=len, flush=lambda: None),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("stream", STREAMS)
+def test_board__where_nothing_can_be_shown_the_work_goes_on(stream, terminal, monkeypatch):
+    monkeypatch.setattr(Lines, "first", 0.02)
+    monkeypatch.setattr(Bars, "first", 0.02)
+    monkeypatch.setattr(Lines, "pause", 0.02)
+    given = STREAMS[stream]()
+    if terminal and stream in ("full", "unread"):
+        given.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", given)
+    with Board() as board:
+        for done in range(3):
+            board.update(Item("simulating", done, 10))
+            time.sleep(0.05)
+        board.say("worker 2 is gone")
+        assert board._thread.is_alive()
+    with suppress(AttributeError, OSError):
+        given.close()
 
 
 def test_lines__one_a_change_with_the_time_and_no_control_signs(capsys):

@@ -10,27 +10,20 @@ import pytest
 import tdmx_dask as tdmx
 from tdmx_dask.api.curve import CURVES, MICS, Curve
 from tdmx_dask.api.question import Question, ask
-from tdmx_dask.clusters.page_names import CURVE
 from tdmx_dask.dashboard.page.board import Board
+from tests.clusters.listener import Listener
 from tests.conftest import posterior
 
 DESIGN = [("low", "2 g q8h inf 3h"), ("low", "1 g q8h inf 1h"), ("high", "1 g q8h inf 1h")]
 SCENARIOS = {"low": {"CCr": 60.0}, "high": {"CCr": 120.0}}
 
 
-class Client:
+class Client(Listener):
     """Hands what it is told to a board, as a scheduler does."""
-
-    status, id = "running", "c"
 
     def __init__(self) -> None:
         self.board = Board()
-        self.n = 0
-
-    def log_event(self, topic: str, message: dict[str, Any]) -> None:
-        assert topic == CURVE
-        self.n += 1
-        self.board.hear(topic, message)
+        super().__init__(self.board.hear)
 
 
 def population() -> tdmx.Population:
@@ -88,5 +81,5 @@ def test_curve__is_bounded() -> None:
 def test_curve__a_client_that_closes_is_not_told() -> None:
     client = Client()
     client.status = "closing"
-    Curve(client, question(regimens="1 g q8h"), "auto", 0.95).drop()
-    assert client.n == 0
+    Curve(client, question(regimens="1 g q8h"), "auto", 0.95)
+    assert client.board.curves == {}

@@ -109,6 +109,7 @@ def test_page__chains_move_and_a_killed_worker_harms_neither_fit_nor_page(
         "meropenem_tdm", on=cluster, chains=2, iter_sampling=300_000, library=tmp_path / "fits"
     )
     opened.wait_for_selector("#fits tr.chain >> nth=1")
+    assert list(cluster.client.cluster.scheduler.plugins[Plugin.name].board.fits.values())[-1].asked == 2
     before = until(lambda: iterations(opened))
     until(lambda: min(iterations(opened), default=0) > max(before))
     until(lambda: opened.locator("#fits .ess").first.inner_text() not in ("", "–"))
@@ -190,7 +191,7 @@ def test_page__a_thousand_jobs_and_two_hundred_chains_on_two_pages(
     client = cluster.client
     rows = [job(at, title=HOSTILE[at % len(HOSTILE)]) for at in range(1000)]
     client.log_event(QUEUE, {**queue(), "client": client.id, "counts": {"queued": 1000}, "rows": rows})
-    client.log_event(CURVE, {**curve(), "client": client.id, "labels": [HOSTILE[0]], "title": HOSTILE[1]})
+    client.log_event(CURVE, {**curve(), "client": client.id, "labels": [HOSTILE[1]], "title": HOSTILE[0]})
     for iteration in (1100, 1200):
         for fit in range(50):
             chains = [event(f"{HOSTILE[fit % 5]} {fit}", chain, iteration=iteration) for chain in range(4)]
@@ -208,7 +209,7 @@ def test_page__a_thousand_jobs_and_two_hundred_chains_on_two_pages(
         opened.mouse.move(box["x"] + 0.518 * box["width"] - step, box["y"] + 0.44 * box["height"] - step)
     tip = opened.locator(".bk-tooltip-row-value")
     tip.first.wait_for()
-    assert tip.first.inner_text() == HOSTILE[0]
+    assert tip.first.inner_text() == HOSTILE[1]
     began = time.perf_counter()
     client.log_event("tdmx-fit:many", events(event(f"{HOSTILE[0]} 0", 0, iteration=1777)))
     for each in (opened, other):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from distributed import Client, LocalCluster
 
+import tdmx_dask as tdmx
 from tdmx_dask.clusters.measured import METRIC, children_bytes, install_measured
 from tdmx_dask.clusters.page import Page, install_page
 from tdmx_dask.clusters.page_names import page_of
@@ -47,6 +48,18 @@ def test_page__on_a_cluster_of_dask_that_runs_once_for_several_clients() -> None
         install_measured(client)
         (worker,) = cluster.workers.values()
         assert METRIC in worker.metrics
+        with tdmx.cluster(cluster.scheduler_address) as joined:
+            assert joined.page_link.endswith("/tdmx")
+            assert f"page {joined.page_link}" in repr(joined)
+
+
+def test_page__where_none_is_served_none_is_named() -> None:
+    with (
+        LocalCluster(n_workers=0, protocol="tcp", processes=False, dashboard_address=None) as cluster,
+        tdmx.cluster(cluster.scheduler_address) as joined,
+    ):
+        assert joined.page_link == ""
+        assert "page" not in repr(joined)
 
 
 def test_page__a_scheduler_without_a_dashboard_goes_on(caplog: pytest.LogCaptureFixture) -> None:
@@ -59,6 +72,25 @@ def test_page__a_scheduler_without_a_dashboard_goes_on(caplog: pytest.LogCapture
     plugin.log_event("tdmx-fit:x", {})
     plugin.remove_client(None, "c")
     plugin.restart(None)
+
+
+def test_page__without_a_dashboard_no_bokeh_is_loaded_and_with_one_its_pages_are_before_they_are_asked_for() -> (
+    None
+):
+    code = """
+import sys, time
+from distributed import Client, LocalCluster
+from tdmx_dask.clusters.page import install_page
+for dashboard, wanted in ((None, "bokeh"), ("127.0.0.1:0", "tdmx_dask.dashboard.page.document")):
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=dashboard) as cluster, Client(cluster) as client:
+        install_page(client)
+        end = time.monotonic() + (20 if dashboard else 0)
+        while wanted not in sys.modules and time.monotonic() < end:
+            time.sleep(0.02)
+        print(wanted in sys.modules)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["False", "True"]
 
 
 def test_page__what_goes_wrong_in_it_is_logged_once_and_harms_nobody(

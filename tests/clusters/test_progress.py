@@ -10,11 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from distributed import Client, LocalCluster
 
 import tdmx_dask as tdmx
 from tdmx_dask.clusters.cluster import Cluster
 from tdmx_dask.clusters.demand import TOPIC
-from tdmx_dask.clusters.progress import KEPT, Progress, Work, work
+from tdmx_dask.clusters.progress import EVENTS, KEPT, Progress, Work, install_progress, work
+from tdmx_dask.errors import TdmxWarning
+from tdmx_dask.fitting.futures import ClusterRunner
 from tests.jobs.test_queue import F, open_queue
 
 pytestmark = pytest.mark.filterwarnings(
@@ -138,3 +141,24 @@ def test_plugin__remembers_no_more_than_it_should(plugin: Progress) -> None:
     for number in range(KEPT + 5):
         _begin(plugin, str(number), f"fit {number}")
     assert len(plugin.look()) == KEPT
+
+
+def test_plugin__the_scheduler_forgets_what_it_need_not_keep() -> None:
+    with (
+        LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        topics = cluster.scheduler._broker._topics
+        install_progress(client)
+        for n in range(3 * EVENTS):
+            client.log_event("tdmx-queue", {"n": n})
+        assert "tdmx-queue" not in topics
+        with Client(cluster.scheduler_address, set_as_default=False) as other:
+            with pytest.warns(TdmxWarning, match="declare no MEM"):
+                runner = ClusterRunner(other)
+            other.log_event(runner._topic, {})
+            client.subscribe_topic("tdmx-fit:kept", print)
+            until(lambda: "tdmx-fit:kept" in topics)
+            assert runner._topic in topics
+            runner.close()
+        until(lambda: [name for name in topics if name.startswith("tdmx-")] == ["tdmx-fit:kept"])

@@ -11,10 +11,10 @@ HOSTILE = [
 
 def event(
     fit: str, chain: int, *, phase: str = "sampling", iteration: int = 1000, divergences: int = 0, round_: int = 0, said: str = "",
-    text: str = "",
+    text: str = "", seconds: float = 4.0,
 ) -> list[Any]:  # fmt: skip
     """Fields of a `ChainEvent`."""
-    return [fit, chain, round_, 0, phase, iteration, 2000, divergences, 0.4, 4.0, said, text]
+    return [fit, chain, round_, 0, phase, iteration, 2000, divergences, 0.4, seconds, said, text]
 
 
 def events(*given: list[Any], ticket: str = "1") -> dict[str, Any]:

@@ -7,6 +7,7 @@ import pytest
 
 from tdmx_dask.fitting.cmdstan_engine import CmdStanEngine
 from tdmx_dask.fitting.csv_output import GrowingCsv
+from tdmx_dask.fitting.progress import Progress
 from tdmx_dask.fitting.so_far import MOST, WATCHED, SoFar
 from tdmx_dask.fitting.speaker import Speaker
 from tdmx_dask.fitting.stanli_engine import SEGMENT, StanliEngine
@@ -52,6 +53,19 @@ def test_so_far__spends_a_small_share_of_the_time():
     assert watched.take() != ""
 
 
+def test_so_far__at_the_end_there_is_time_for_all_draws(monkeypatch):
+    monkeypatch.setattr("tdmx_dask.fitting.so_far._SHARE", 1e-9)
+    said = []
+    progress = Progress(task(), said.append)
+    for phase in ("sampling", "sampling", "done"):
+        progress.draws.add(np.random.default_rng(1).normal(size=(100, 8)))
+        progress.say(phase, 1)
+    progress.draws.clear()
+    progress.draws.add(np.random.default_rng(1).normal(size=(100, 8)))
+    progress.say("sampling", 1)
+    assert [unpacked(event.summary).n if event.summary else 0 for event in said] == [50, 0, 150, 50]
+
+
 @pytest.mark.parametrize("length", [1, 250, 777])
 def test_so_far__holds_no_more_than_it_should(length):
     watched = SoFar()
@@ -86,6 +100,26 @@ def test_growing_csv__gives_new_draws_once(tmp_path):
     csv.look()
     assert csv.take().tolist() == [[-3, 7, 8, 9]]
     assert (csv.draws, csv.divergences) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    "row", ["-2,0.5", "-2,0.5,0,4,5", "-2,0.5,0,x,5,6", "-2,,0,4,5,6", ",", "-2;0.5;0;4;5;6"]
+)
+def test_growing_csv__breaks_no_fit_over_a_row_that_is_none(tmp_path, row):
+    path = tmp_path / "output.csv"
+    path.write_text(f"lp__,stepsize__,divergent__,a,b.1,b.2\n-1,0.5,0,1,2,3\n{row}\n-3,0.5,1,7,8,9\n")
+    csv = GrowingCsv(path)
+    csv.look()
+    assert csv.take().tolist() == [[-1, 1, 2, 3], [-3, 7, 8, 9]]
+    assert (csv.draws, csv.divergences) == (2, 1)
+
+
+def test_growing_csv__a_header_that_is_none(tmp_path):
+    path = tmp_path / "output.csv"
+    path.write_text("lp__,stepsi\nlp__,stepsize__,divergent__,a\n-1,0.5,0,1\n")
+    csv = GrowingCsv(path)
+    csv.look()
+    assert csv.take().tolist() == [[-1, 1]]
 
 
 def test_speaker__an_event_with_a_summary_is_not_left_out():

@@ -14,20 +14,8 @@ from tdmx_dask.jobs import telling
 from tdmx_dask.jobs.ledger import Ledger
 from tdmx_dask.jobs.moves import Settled
 from tdmx_dask.jobs.telling import SHOWN, QueueTeller, told
+from tests.clusters.listener import Listener
 from tests.jobs.ledgers import asked
-
-
-class Listener:
-    """Stands where a client does: keeps what it is told to send."""
-
-    status, id = "running", "c"
-
-    def __init__(self) -> None:
-        self.said: list[dict[str, Any]] = []
-
-    def log_event(self, topic: str, message: dict[str, Any]) -> None:
-        assert topic == QUEUE
-        self.said.append(message)
 
 
 @pytest.fixture
@@ -64,19 +52,20 @@ def test_told__is_bounded(ledger: Ledger) -> None:
 def test_teller__says_what_is_new_and_says_goodbye(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telling, "PERIOD", 0.02)
     monkeypatch.setattr(telling, "SHARE", 1.0)
-    client: Any = Listener()
+    said: list[dict[str, Any]] = []
+    client: Any = Listener(lambda topic, message: said.append(message) if topic == QUEUE else None)
     teller = QueueTeller(ledger, client)
-    _until(lambda: len(client.said) == 1)
+    _until(lambda: len(said) == 1)
     time.sleep(0.2)
-    assert len(client.said) == 1
+    assert len(said) == 1
     ledger.add([(asked(), "{}", None)])
-    _until(lambda: len(client.said) == 2)
-    assert client.said[1]["counts"]["queued"] == 1
+    _until(lambda: len(said) == 2)
+    assert said[1]["counts"]["queued"] == 1
     monkeypatch.setattr(telling, "AGAIN", 0.1)
-    _until(lambda: len(client.said) >= 4)
-    assert client.said[3] == client.said[1]
+    _until(lambda: len(said) >= 4)
+    assert said[3] == said[1]
     teller.close()
-    assert client.said[-1] == {"client": "c", "queue": str(ledger.folder), "closed": True}
+    assert said[-1] == {"client": "c", "queue": str(ledger.folder), "closed": True}
 
 
 def test_teller__without_a_cluster_there_is_nobody_to_tell(ledger: Ledger) -> None:

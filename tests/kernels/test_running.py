@@ -53,11 +53,42 @@ def test_combined__chains_of_several_lengths() -> None:
     assert found.ess == pytest.approx(0.94 * ess_mean(x), rel=0.15)
 
 
-def test_combined__what_is_constant_or_not_finite_is_unknown() -> None:
+def test_combined__a_chain_that_has_just_begun_changes_little() -> None:
+    x = chains(0.5, 1000)
+    whole = combined([summary(each) for each in x[:3]])
+    found = combined([*(summary(each) for each in x[:3]), summary(x[3][:20])])
+    assert found.ess == pytest.approx(whole.ess, rel=0.1)
+    assert found.rhat == pytest.approx(whole.rhat, abs=0.01)
+    assert not found.bounded.any()
+
+
+def test_combined__a_slow_chain_is_not_hidden_by_a_short_one() -> None:
+    x = chains(0.995, 4000, n_chains=2)
+    found = combined([summary(x[0][:100]), summary(x[1])])
+    assert found.bounded.all()
+    assert (found.ess >= ess_mean(x[1:])).all()
+
+
+def test_combined__a_chain_in_parts_is_the_chain() -> None:
+    x = chains(0.5, 1200)
+    found = combined([summary(part) for each in x for part in (each[:400], each[400:])])
+    assert found.ess == pytest.approx(ess_mean(x), rel=0.05)
+    assert found.rhat == pytest.approx(rhat(x), abs=0.02)
+
+
+def test_combined__what_is_stuck_or_not_finite_has_not_mixed() -> None:
     x = chains(0.0, 100)
-    x[..., 0], x[2, 5, 1] = 3.0, np.nan
+    x[..., 0] = np.arange(4)[:, None]
+    x[2, 5, 1] = np.nan
     found = combined([unpacked(packed(summary(each))) for each in x])
-    assert np.isnan(found.rhat).tolist() == np.isnan(found.ess).tolist() == [True, True, False]
+    assert np.isinf(found.rhat).tolist() == [True, True, False]
+    assert np.isnan(found.ess).tolist() == [False, True, False]
+    assert found.ess[0] < 10
+    x[..., 0], x[..., 1] = 3.0, 1e200 * x[..., 2]
+    x[1, 3, 2] = np.inf
+    found = combined([unpacked(packed(summary(each))) for each in x])
+    assert np.isnan(found.rhat).tolist() == [True, False, False]  # the same in all chains: nothing to compare
+    assert np.isinf(found.rhat[1:]).all()
 
 
 def test_packed__there_and_back() -> None:

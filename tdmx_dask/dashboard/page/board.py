@@ -105,4 +105,5 @@ class Board:
 def _bound(kept: dict[Any, Any], most: int, alive: Callable[[Any], bool]) -> None:
     """Forget the oldest, those that are over before those that are not."""
     if len(kept) > most:
-        del kept[next((key for key, value in kept.items() if not alive(value)), next(iter(kept)))]
+        for key in sorted(kept, key=lambda key: alive(kept[key]))[: len(kept) - most]:
+            del kept[key]

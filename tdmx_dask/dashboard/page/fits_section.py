@@ -61,14 +61,10 @@ _NOTE = (
 
 def _fit(fit: Fit, now: float) -> str:
     chains = fit.chains.values()
-    done, total = sum(chain.iteration for chain in chains), sum(chain.total for chain in chains)
+    done, total = fit.done, fit.total
     divergences = sum(chain.divergences for chain in chains)
-    left = [chain.seconds_left for chain in chains]
     figures = fit.figures()
     phase = fit.phase if fit.ended is None or fit.phase in ("done", "failed") else "ended"
-    slowest = (
-        None if not left or None in left or fit.ended else max(each for each in left if each is not None)
-    )
     ess = NONE if figures.ess is None else ("&lt;" if figures.bounded else "") + f"{figures.ess:,.0f}"
     cells = (
         ("name", f"<b>{text(fit.name, 60)}</b>"),
@@ -80,7 +76,7 @@ def _fit(fit: Fit, now: float) -> str:
         ("n ess", ess),
         ("n wide", ""),
         ("n wide", seconds((fit.ended or now) - fit.began)),
-        ("n", seconds(slowest) if fit.ended is None else ""),
+        ("n", seconds(fit.left(now)) if fit.ended is None else ""),
     )
     return _row(cells, "fit")
 
@@ -120,4 +116,10 @@ def _divergences(n: int) -> str:
 
 def _rhat(value: float | None) -> str:
     """Above 1.01 chains have not mixed (Vehtari et al. 2021)."""
-    return NONE if value is None else f'<span class="{"warn" if value > 1.01 else "good"}">{value:.3f}</span>'
+    if value is None:
+        return NONE
+    return (
+        f'<span class="{"warn" if value > 1.01 else "good"}">{value:.3f}</span>'
+        if value < 1000
+        else '<span class="bad">∞</span>'
+    )

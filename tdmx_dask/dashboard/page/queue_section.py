@@ -15,8 +15,8 @@ ROWS = 40
 
 QUEUES = 3
 
-SILENT = 12.0
-"""s after which a client that has not told of its queue counts as silent; it tells every 5 s."""
+SILENT = 75.0
+"""s after which a client that has not told of its queue counts as silent; it tells every 30 s."""
 
 EMPTY = "No queue works on this cluster. <code>tdmx.JobQueue(on=cluster)</code> opens one."
 

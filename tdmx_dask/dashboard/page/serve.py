@@ -5,7 +5,9 @@ Dask's own pages are one Bokeh application of the scheduler's server; ours is an
 
 from __future__ import annotations
 
+import importlib
 import logging
+import threading
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -37,13 +39,17 @@ def serve(scheduler: Any) -> Board:
     ImportError
         Bokeh is not there, or the scheduler has no dashboard.
     """
+    http = getattr(scheduler, "http_application", None)
+    applications = getattr(http, "applications", ())
+    if http is None or not applications:
+        raise ImportError("it has no dashboard")
+
     from bokeh.server.tornado import BokehTornado
     from distributed.dashboard.core import BokehApplication
     from tornado.ioloop import IOLoop
 
-    http = getattr(scheduler, "http_application", None)
-    own = next((app for app in getattr(http, "applications", ()) if isinstance(app, BokehTornado)), None)
-    if http is None or own is None:
+    own = next((app for app in applications if isinstance(app, BokehTornado)), None)
+    if own is None:
         raise ImportError("it has no dashboard")
     board = Board()
     scene = _Late(scheduler, board)
@@ -56,8 +62,15 @@ def serve(scheduler: Any) -> Board:
     listing = (rf"{own.prefix}/individual-plots\.json", _plots(), {"dask_server": scheduler})
     http.add_handlers(r".*", [listing])
     application.start()
+    threading.Thread(target=_load, name="tdmx-page", daemon=True).start()
     _log.info("The page /%s is served", PATH)
     return board
+
+
+def _load() -> None:
+    """Import what pages need, beside the loop: it would stand still for a second when the first is opened."""
+    with suppress(ImportError):  # whoever opens one is told
+        importlib.import_module("tdmx_dask.dashboard.page.document")
 
 
 class _Late:

@@ -9,9 +9,11 @@ from typing import Any
 
 from tdmx_dask.dashboard.line import Line
 
-__all__ = ["STATES", "Curve", "Queue", "Row", "curve_from", "queue_from"]
+__all__ = ["STATES", "Curve", "Queue", "Row", "curve_from", "queue_from", "whole"]
 
 LINES, MICS, ROWS = 12, 100, 60
+
+_LARGEST = 10**15
 
 STATES = ("waiting", "queued", "running", "completed", "cached", "failed", "cancelled")
 
@@ -107,7 +109,7 @@ def curve_from(said: Mapping[str, Any], began: float) -> Curve:
     )
     title = str(said["title"])[:160]
     return Curve(
-        began, title, mic, lines, max(0, int(said["more"])), int(said["done"]), int(said["total"]), str(said["kind"])[:20],
+        began, title, mic, lines, max(0, whole(said["more"])), whole(said["done"]), whole(said["total"]), str(said["kind"])[:20],
         float(said["level"]), bool(said["over"]),
     )  # fmt: skip
 
@@ -121,9 +123,9 @@ def _fractions(values: Any, n: int) -> tuple[float, ...]:
 
 def queue_from(said: Mapping[str, Any], heard: float) -> Queue:
     """A queue from its message; raises what a malformed one raises."""
-    counts = {state: max(0, int(said["counts"].get(state, 0))) for state in STATES}
+    counts = {state: max(0, whole(said["counts"].get(state, 0))) for state in STATES}
     rows = tuple(_row(each) for each in said["rows"][:ROWS])
-    return Queue(str(said["queue"])[:400], heard, counts, int(said["slots"]), rows)
+    return Queue(str(said["queue"])[:400], heard, counts, whole(said["slots"]), rows)
 
 
 def _row(said: Mapping[str, Any]) -> Row:
@@ -133,7 +135,7 @@ def _row(said: Mapping[str, Any]) -> Row:
     submitted, started, wait, run = (_number(said[name]) for name in ("submitted", "started", "wait", "run"))
     kind, title, error = (str(said[name])[:160] for name in ("kind", "title", "error"))
     number, priority, attempts, done, total = (
-        int(said[name]) for name in ("id", "priority", "attempts", "done", "total")
+        whole(said[name]) for name in ("id", "priority", "attempts", "done", "total")
     )
     return Row(
         number, kind, title, priority, state, submitted, started, wait, run, attempts, done, total, error
@@ -141,4 +143,12 @@ def _row(said: Mapping[str, Any]) -> Row:
 
 
 def _number(value: Any) -> float | None:
-    return None if value is None or not math.isfinite(float(value)) else float(value)
+    return None if value is None or not abs(float(value)) < _LARGEST else float(value)
+
+
+def whole(value: Any) -> int:
+    """A whole number as it was told; raises where it is none, or is so large that no page could show it."""
+    found = int(value)
+    if abs(found) > _LARGEST:
+        raise OverflowError("no number of anything")
+    return found
