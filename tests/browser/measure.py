@@ -79,7 +79,7 @@ def _rows(context: BrowserContext, url: str, how: str) -> None:
     page = _opened(context, url)
     _asked(page)
     slider = _times(page, lambda k: ["slider-dose", 1050 + 50 * k, "pta-lines", "data"])
-    field = _times(page, lambda k: ["field-level", ("none", "90%")[k % 2], "message-level", "visible"])
+    field = _times(page, lambda k: ["field-level", ("none", "90%")[k % 2], "message-level", "text"])
     page.close()
     for name, times in (
         ("first paint", np.array(paints)),
@@ -112,7 +112,7 @@ def main() -> None:
                 box.fill(value)
                 box.blur()
             page.click("#button-fit")
-            page.wait_for_selector("#chains")
+            page.wait_for_selector("#fit-status")
             fitting.append(page)
         with subprocess.Popen(["nice", "-n", "10", sys.executable, "-c", _PTA]) as pta:
             _rows(context, served.url, "busy")

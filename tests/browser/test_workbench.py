@@ -54,8 +54,10 @@ def serving(folder: Path) -> Iterator[Served]:
         line = server.stdout.readline()
         found = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", line)
         assert found, line
-        yield Served(found[0], psutil.Process(server.pid), folder / "fits")
-        server.send_signal(2)
+        try:
+            yield Served(found[0], psutil.Process(server.pid), folder / "fits")
+        finally:
+            server.send_signal(2)
         assert server.wait(20) == 0
         assert "Traceback" not in server.stderr.read()
 
@@ -287,7 +289,7 @@ def test_answers__that_are_not_of_the_form_are_not_shown(bench: Page) -> None:
     wait_until(bench, lambda: curve(bench), "a curve")
     fill(bench, "n", "abc")
     bench.wait_for_selector("#message-n >> text=whole number")
-    assert curve(bench) == []
+    wait_until(bench, lambda: curve(bench) == [], "no curve")
     bench.locator("#field-study select").select_option("fluconazole_auc")
     fill(bench, "regimens", "2000 mg q8h inf 2h")
     bench.wait_for_timeout(300)
@@ -311,7 +313,9 @@ def test_unbound_fraction__is_that_of_the_draws(bench: Page, served: Served) -> 
     bench.wait_for_selector("#posterior")
     turn_to(bench, "PTA/CFR")
     bench.locator("#field-study select").select_option("fluconazole_auc")
-    wait_until(bench, lambda: "0.89" in model(bench, "field-pta-fu", "m.placeholder"), "the draws of fluconazole")
+    wait_until(
+        bench, lambda: "0.89" in model(bench, "field-pta-fu", "m.placeholder"), "the draws of fluconazole"
+    )
     fill(bench, "targets", "fT>MIC >= 100%")
     fill(bench, "regimens", "1000 mg q8h inf 3h")
     fill(bench, "distributions", "")

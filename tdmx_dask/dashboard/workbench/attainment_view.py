@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["AttainmentView"]
 
 _COURSE = "<h2>Concentration over one interval at steady state</h2>"
+_PAUSE_MS = 80
 _MANY = 20_000
 """Draws whose course takes some tens of milliseconds."""
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -71,9 +72,14 @@ class AttainmentView:
         self.session.attained = None
 
     def blank(self) -> None:
-        """Show no answer."""
+        """Show no answer; after what is wrong has been shown, as laying the page out anew takes a browser a moment."""
         self.drop()
         self._message.say("")
+        self.session.document.add_timeout_callback(self._wipe, _PAUSE_MS)
+
+    def _wipe(self) -> None:
+        if self.session.attained is not None:  # there is a new one meanwhile
+            return
         self._curve.clear()
         self._isolates.show(())
         self._summary.text = self._table.text = ""

@@ -25,7 +25,7 @@ class Message:
 
     def __init__(self, name: str = "") -> None:
         self.root = text_div(
-            visible=False,
+            margin=0,
             html_attributes={"role": "status"},
             html_id=name or None,
             sizing_mode="stretch_width",
@@ -38,7 +38,7 @@ class Message:
 
     def say(self, text: str, kind: str = "muted") -> None:
         """Say a text; kinds are those of the sheet: muted, bad, good."""
-        self.root.update(text=f"<p class='{kind}'>{escaped(text)}</p>" if text else "", visible=bool(text))
+        self.root.text = f"<p class='{kind}'>{escaped(text)}</p>" if text else ""
 
     def complain(self, error: object) -> None:
         """Say what is wrong."""
