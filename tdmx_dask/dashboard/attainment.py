@@ -158,9 +158,7 @@ class Attainment:
             self.legend.text = legend
 
     def clear(self) -> None:
-        """Draw nothing."""
-        self.figure.visible = False
-        self.legend.text = ""
+        """Draw no curve."""
         for source, names in zip(self._sources, (_LINES, _BANDS, _POINTS), strict=True):
             source.data = _empty(names)
 

@@ -416,7 +416,7 @@ def test_pta__nonsense_in_each_field_is_said_beside_it(bench: Page) -> None:
         box.blur()
         wait_until(
             bench,
-            lambda field=field: not bench.locator(f"#message-{field}:visible").count(),
+            lambda field=field: not bench.locator(f"#message-{field} p").count(),
             f"{field}: said no more",
         )
     assert np.array_equal(curve(bench), right)

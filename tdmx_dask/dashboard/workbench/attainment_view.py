@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["AttainmentView"]
 
 _COURSE = "<h2>Concentration over one interval at steady state</h2>"
-_PAUSE_MS = 80
 _MANY = 20_000
 """Draws whose course takes some tens of milliseconds."""
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -50,16 +49,17 @@ class AttainmentView:
         self._course.figure.visible = False
         self._course_message = Message("course-message")
         self._summary, self._table = (text_div(sizing_mode="stretch_width") for _ in range(2))
+        self._answer = column(
+            self._summary, self._curve.figure, self._curve.legend, self._isolates.figure, self._table, text_div(_COURSE),
+            self._course_message.root, self._course.figure, sizing_mode="stretch_width",
+        )  # fmt: skip
         document, shop = session.document, session.shop
         self._latest: Latest[Answer] = Latest(document, shop.quick, self._show, self.complain)
         self._details: Latest[_Details] = Latest(document, shop.quick, self._show_details, self.complain)
 
     def root(self) -> Column:
         """The layout."""
-        return column(
-            self._message.root, self._summary, self._curve.figure, self._curve.legend, self._isolates.figure, self._table,
-            text_div(_COURSE), self._course_message.root, self._course.figure, sizing_mode="stretch_width",
-        )  # fmt: skip
+        return column(self._message.root, self._answer, sizing_mode="stretch_width")
 
     def ask(self, question: Question) -> None:
         """Answer this question next."""
@@ -72,19 +72,11 @@ class AttainmentView:
         self.session.attained = None
 
     def blank(self) -> None:
-        """Show no answer; after what is wrong has been shown, as laying the page out anew takes a browser a moment."""
+        """Show no answer. Its place stays: to lay the page out anew would take a browser longer than to say what is wrong."""
         self.drop()
         self._message.say("")
-        self.session.document.add_timeout_callback(self._wipe, _PAUSE_MS)
-
-    def _wipe(self) -> None:
-        if self.session.attained is not None:  # there is a new one meanwhile
-            return
         self._curve.clear()
-        self._isolates.show(())
-        self._summary.text = self._table.text = ""
-        self._course.figure.visible = False
-        self._course_message.say("")
+        self._answer.styles = {"visibility": "hidden"}
 
     def complain(self, message: str) -> None:
         """Show what is wrong instead of an answer."""
@@ -96,6 +88,8 @@ class AttainmentView:
         self._message.say("")
         question = found.question
         self._curve.show(question.mic, lines_of(found), wanted=question.level)
+        if self._answer.styles:
+            self._answer.styles = {}
         if not self._latest.waiting:  # a slider that moves on wants the curve alone
             long = question.long or question.source.n_draws > _MANY
             self._details.ask(partial(_detailed, found), self.session.shop.slow if long else None)

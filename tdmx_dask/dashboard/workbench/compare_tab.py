@@ -90,7 +90,7 @@ class CompareTab:
         self._latest.drop()
         self.session.compared = None
         self.message.say("")
-        self.about.text = self.table.text = ""
+        self.about.text = self.table.text = self.curve.legend.text = ""
         self.curve.clear()
 
     def _fail(self, message: str) -> None:
