@@ -24,10 +24,10 @@ def cluster():
 
 @pytest.mark.parametrize("kind", ERROR_KINDS)
 def test_calibrate__two_compartments_are_uniform(kind, cluster):
-    """Ranks of 60 fits, among them levels below quantification, as a cohort on a cluster."""
-    result = calibrate("2C", error=kind, n=60, seed=1, on=cluster, **SHORT)
+    """Ranks of 100 fits, among them levels below quantification, as a cohort on a cluster."""
+    result = calibrate("2C", error=kind, n=100, seed=1, on=cluster, **SHORT)
     assert json.loads(result.attrs["failures"]) == {}
-    assert result.sizes["fit"] == 60
+    assert result.sizes["fit"] == 100
     assert result.attrs["share_below"] > 0.01
     assert float(result["ecdf_p"].min()) * result.sizes["quantity"] > 0.05, result.attrs["verdict"]
     assert result.attrs["uniform"] == 1
