@@ -57,7 +57,6 @@ def test_fit__shipped_patient_in_one_go(tdmx, tmp_path):
     assert done.returncode == 0, done.stderr
     for text in ("Posterior", "CL, L/h", "Levels, mg/L", "(PTA), %", "(CFR), %", "Research use only"):
         assert text in done.stdout
-    assert "Traceback" not in done.stderr
     found = {path.name for path in (tmp_path / "out").iterdir()}
     assert found >= {
         "draws.zarr",
@@ -73,6 +72,10 @@ def test_fit__shipped_patient_in_one_go(tdmx, tmp_path):
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["patient"] == "meropenem_tdm"
     assert record["engine"].startswith("stanli")
+    if sum(record["seconds"].values()) < 1.5:  # lines begin after two seconds, which a busy machine may take
+        assert done.stderr == "", "what is over at once shows no progress"
+    else:
+        assert all(line.startswith("meropenem_tdm") for line in done.stderr.splitlines()), done.stderr
     posterior = {row["parameter"]: row for row in rows(tmp_path / "out" / "posterior.csv")}
     assert 5 < float(posterior["CL"]["q50"]) < 20
     assert float(posterior["CL"]["q5"]) < float(posterior["CL"]["q50"]) < float(posterior["CL"]["q95"])
