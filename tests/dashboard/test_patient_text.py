@@ -72,6 +72,22 @@ def test_texts__keep_a_prior_that_they_cannot_hold() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"varying": ("CCr",), "covariates": {}}, "it changes within the record"),
+        ({"run_in": 1.0}, "of the steady state unreached"),
+    ],
+)
+def test_texts__keep_what_speaks_against_a_fit(changed: dict[str, object], message: str) -> None:
+    record = replace(SHIPPED, **changed)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=message):
+        ask(record)
+    patient, wrong = PatientText.of(record).read()
+    assert patient is None
+    assert [text for text in wrong.values() if message in text]
+
+
+@pytest.mark.parametrize(
     ("text", "levels"),
     [
         ("41 12.3\n47.5 6.1", (Level(41, 12.3), Level(47.5, 6.1))),

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from bokeh.layouts import column, row
-from bokeh.models import FileInput, LayoutDOM, Slider
+from bokeh.models import LayoutDOM, Slider
 
 from tdmx_dask.dashboard.look import SHEET, escaped, text_div
 from tdmx_dask.dashboard.workbench.attainment_view import AttainmentView
 from tdmx_dask.dashboard.workbench.field import Choice, Field
 from tdmx_dask.dashboard.workbench.latest import Latest
-from tdmx_dask.dashboard.workbench.layout import beside, content_of, uploaded, when_uploaded
+from tdmx_dask.dashboard.workbench.layout import beside
 from tdmx_dask.dashboard.workbench.numbers import whole_of
-from tdmx_dask.dashboard.workbench.patient_text import Complaints
 from tdmx_dask.dashboard.workbench.question import (
     MOST_TARGETS,
-    Question,
     QuestionText,
     distribution_lines,
     distributions_of_file,
@@ -26,6 +25,7 @@ from tdmx_dask.dashboard.workbench.question import (
 )
 from tdmx_dask.dashboard.workbench.session import Session
 from tdmx_dask.dashboard.workbench.sources import Source, of_fit, of_store, of_study, shipped
+from tdmx_dask.dashboard.workbench.upload import Upload
 from tdmx_dask.domain.units import number_text, whole
 from tdmx_dask.errors import InputError
 
@@ -59,7 +59,6 @@ class AttainmentTab:
         self.view = AttainmentView(session)
         document, shop = session.document, session.shop
         self._sources: Latest[Source] = Latest(document, shop.slow, self._take_source, self._no_source)
-        self._files: Latest[str] = Latest(document, shop.slow, self._take_distributions, self._no_file)
         self._watch()
         session.on_fit.append(self._offer_fit)
         with self._by_us():
@@ -85,37 +84,16 @@ class AttainmentTab:
         self.n = Field("n", "Virtual patients", "4000")
         self.about = text_div(sizing_mode="stretch_width")
         self.regimen = Field("regimens", "Regimen", "1000 mg q8h inf 3h")
-        self.dose = Slider(
-            title="Dose, mg",
-            start=50,
-            end=6000,
-            step=50,
-            value=1000,
-            html_id="slider-dose",
-            stylesheets=[SHEET],
-            sizing_mode="stretch_width",
-        )
+        self.dose = _slider("dose", "Dose, mg", start=50, end=6000, step=50, value=1000)
         self.tau = Choice("tau", "Every", [(each, f"{each} h") for each in _TAUS])
-        self.tinf = Slider(
-            title="Infusion, h (0: bolus)",
-            start=0,
-            end=8,
-            step=0.5,
-            value=3,
-            html_id="slider-tinf",
-            stylesheets=[SHEET],
-            sizing_mode="stretch_width",
-        )
+        self.tinf = _slider("tinf", "Infusion, h (0: bolus)", start=0, end=8, step=0.5, value=3)
         self.targets = Field("targets", "Targets, a line each", rows=3, hint=_TARGETS)
         self.mic = Field("mic", "MICs, mg/L", "0.25..32")
         self.distributions = Field("distributions", "MIC distributions, a line each", rows=3)
-        self.upload = FileInput(
-            accept=".csv,.tsv,.txt",
-            stylesheets=[SHEET],
-            html_id="upload-mic",
-            sizing_mode="stretch_width",
-            title="or from a CSV, also EUCAST's",
-        )
+        self.upload = Upload(
+            self.session, "mic", "or from a CSV, also EUCAST's", ".csv,.tsv,.txt", read=_lines_of_file,
+            then=self._take_distributions, failed=self._no_file,
+        )  # fmt: skip
         self.fu = Field("fu", "Fraction fu", hint="of the draws", width=105, name="pta-fu")
         self.weight = Field("weight", "Weight, kg", hint="mg/kg doses", width=105)
         self.level = Field("level", "Wanted PTA", "90%", width=105)
@@ -139,7 +117,7 @@ class AttainmentTab:
         form = column(
             text_div("<h2>Draws</h2>"), *(each.root for each in draws), self.about,
             text_div("<h2>Regimen</h2>"), self.regimen.root, self.dose, self.tau.root, self.tinf,
-            text_div("<h2>Targets and MICs</h2>"), self.targets.root, self.mic.root, self.distributions.root, self.upload,
+            text_div("<h2>Targets and MICs</h2>"), self.targets.root, self.mic.root, self.distributions.root, self.upload.root,
             wanted, self.subjects.root, width=_FORM,
         )  # fmt: skip
         return beside(form, self.view.root())
@@ -180,7 +158,6 @@ class AttainmentTab:
         for slider in (self.dose, self.tinf):
             slider.on_change("value", lambda _attr, _old, _new: moved())
         self.tau.on_change(moved)
-        when_uploaded(self.session.document, self.upload, users(self._take_file))
 
     # --- draws --------------------------------------------------------------------------------------------
 
@@ -260,10 +237,10 @@ class AttainmentTab:
         self.source = None
         self.about.text = ""
         place = {"study": self.n, "store": self.store}.get(self.kind.value)
-        self.view.blank()
         if place is None:
             self.view.complain(message)
         else:
+            self.view.blank()
             place.say(message)
         for call in self.on_source:
             call()
@@ -277,23 +254,13 @@ class AttainmentTab:
             self.fu.text, self.weight.text, self.subjects.text, self.level.text,
         )  # fmt: skip
 
-    def complain(self, wrong: Complaints) -> None:
-        """Say at each field what is wrong with it."""
-        for field in self._texts:
-            field.say(wrong.get(field.key))
-
-    def question(self) -> Question | None:
-        """What is asked, or None where anything is wrong, which is then said."""
-        if self.source is None:
-            return None
-        question, wrong = self.texts().read(self.source)
-        self.complain(wrong)
-        return question
-
     def _ask(self) -> None:
+        """Ask what stands in the form, or say at each field what is wrong with it."""
         if self.source is None:
             return
-        question = self.question()
+        question, wrong = self.texts().read(self.source)
+        for field in self._texts:
+            field.say(wrong.get(field.key))
         if question is None:
             self.view.blank()
         else:
@@ -325,9 +292,6 @@ class AttainmentTab:
         self.tinf.update(end=max(tau, event.tinf), value=event.tinf)
         self.dose.update(start=min(50.0, event.amount), end=max(6000.0, 2 * event.amount), value=event.amount)
 
-    def _take_file(self) -> None:
-        self._files.ask(partial(_read_file, *uploaded(self.upload)))
-
     def _take_distributions(self, lines: str) -> None:
         with self._by_us():
             self.distributions.text = lines
@@ -338,5 +302,11 @@ class AttainmentTab:
         self.distributions.say(message)
 
 
-def _read_file(name: str, content: str) -> str:
-    return distribution_lines(distributions_of_file(name, content_of(name, content)))
+def _lines_of_file(name: str, content: bytes) -> str:
+    return distribution_lines(distributions_of_file(name, content))
+
+
+def _slider(name: str, title: str, **options: Any) -> Slider:
+    return Slider(
+        title=title, html_id=f"slider-{name}", stylesheets=[SHEET], sizing_mode="stretch_width", **options
+    )

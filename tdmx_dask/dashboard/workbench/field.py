@@ -31,13 +31,8 @@ class Message:
             sizing_mode="stretch_width",
         )
 
-    @property
-    def text(self) -> str:
-        """What it says, as markup."""
-        return str(self.root.text)
-
-    def say(self, text: str, kind: str = "muted") -> None:
-        """Say a text; kinds are those of the sheet: muted, bad, good."""
+    def say(self, text: str, kind: str = "soft") -> None:
+        """Say a text; kinds are those of the sheet: soft, bad, good."""
         self.root.text = f"<p class='{kind}'>{escaped(text)}</p>" if text else ""
 
     def complain(self, error: object) -> None:

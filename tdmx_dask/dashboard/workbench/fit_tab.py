@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bokeh.layouts import column, row
-from bokeh.models import FileInput, LayoutDOM
+from bokeh.models import LayoutDOM
 
 from tdmx_dask.api.fit import fit_async
 from tdmx_dask.api.individual import Individual, course_of, individual_of
 from tdmx_dask.dashboard.courses import Course
-from tdmx_dask.dashboard.look import SHEET, escaped, text_div
+from tdmx_dask.dashboard.look import escaped, text_div
 from tdmx_dask.dashboard.workbench import present
 from tdmx_dask.dashboard.workbench.field import Choice, Field, Message, button
 from tdmx_dask.dashboard.workbench.latest import Latest, explain
-from tdmx_dask.dashboard.workbench.layout import beside, content_of, uploaded, when_uploaded
+from tdmx_dask.dashboard.workbench.layout import beside
 from tdmx_dask.dashboard.workbench.numbers import number_of, whole_of
 from tdmx_dask.dashboard.workbench.patient_text import Complaints, PatientText, patients_of_file
 from tdmx_dask.dashboard.workbench.session import Session
+from tdmx_dask.dashboard.workbench.upload import Upload
 from tdmx_dask.domain.patient import Patient, read_patient
 from tdmx_dask.domain.prior import FITTED, UNITS
 from tdmx_dask.errors import FitCancelled, TdmxError
@@ -67,7 +68,9 @@ class FitTab:
         self._patient: Patient | None = None
         self._uploaded: tuple[Patient, ...] = ()
         self._looking: Any = None
-        self._kept: Any = None
+        self._unseen = (
+            PatientText()
+        )  # what no field shows: the prior's source, or a whole prior, and what a record left open
         self._make_fields()
         self._make_results()
         document, shop = session.document, session.shop
@@ -75,18 +78,16 @@ class FitTab:
             document, shop.slow, self._started, self._refused, FitFuture.cancel
         )
         self._ends: Latest[_Found] = Latest(document, shop.slow, self._show, self.message.complain)
-        self._files: Latest[tuple[Patient, ...]] = Latest(
-            document, shop.slow, self._take_patients, self.message.complain
-        )
         document.on_session_destroyed(self._window_closed)
         self.fill(read_patient(_EXAMPLE))
 
     # --- the form -----------------------------------------------------------------------------------------
 
     def _make_fields(self) -> None:
-        self.upload = FileInput(
-            accept=".csv,.yaml,.yml", stylesheets=[SHEET], html_id="upload-patient", sizing_mode="stretch_width",
-            title="A patient from a file: YAML, or a CSV with NONMEM's columns",
+        title = "A patient from a file: YAML, or a CSV with NONMEM's columns"
+        self.upload = Upload(
+            self.session, "patient", title, ".csv,.yaml,.yml", read=patients_of_file, then=self._take_patients,
+            failed=lambda message: self.message.complain(message),
         )  # fmt: skip
         self.whose = Choice("whose", "Patient of the file", [])
         self.id = Field("id", "Patient (a study number, not a name)")
@@ -124,7 +125,7 @@ class FitTab:
         """The layout of the tab."""
         sampling = row(*(field.root for field in self.sampling.values()), spacing=4)
         form = column(
-            text_div("<h2>Patient</h2>"), self.example, self.upload, self.whose.root, self.id.root, self.covariates.root,
+            text_div("<h2>Patient</h2>"), self.example, self.upload.root, self.whose.root, self.id.root, self.covariates.root,
             self.regimen.root, self.levels.root, text_div(_PRIOR), self.kept_note.root, self.model.root, *self._rows.values(),
             self.units.root, self.correlations.root, self.error.root, self.fu.root, text_div(_SAMPLED), sampling, width=_FORM,
         )  # fmt: skip
@@ -134,7 +135,6 @@ class FitTab:
         self.model.on_change(self._choose_model)
         self.whose.on_change(self._choose_patient)
         self.whose.root.visible = False
-        when_uploaded(self.session.document, self.upload, self._take_file)
         self.chains.text = _EMPTY
         return beside(form, results)
 
@@ -144,12 +144,9 @@ class FitTab:
     def fill(self, patient: Patient) -> None:
         """Write a patient into the form."""
         texts = PatientText.of(patient)
-        self._kept = texts.kept
-        kept = (
-            "This prior has derived covariates or named thetas: it is used as the file has it."
-            if texts.kept is not None
-            else ""
-        )
+        self._unseen = texts
+        kept = "This prior has derived covariates or named thetas: it is used as the file has it."
+        kept = kept if texts.kept is not None else ""
         self.kept_note.say(kept)
         self.id.text, self.regimen.text, self.levels.text = texts.id, texts.regimen, texts.levels
         self.covariates.text, self.error.text, self.fu.text = texts.covariates, texts.error, texts.fu
@@ -159,7 +156,6 @@ class FitTab:
             self.spread[name].text = texts.spread.get(name, "")
             for field in (self.typical[name], self.spread[name]):
                 field.widget.disabled = texts.kept is not None
-        self._source = texts.source
         self.model.value = texts.model
         self._choose_model()
         self._complain(Complaints())
@@ -170,19 +166,16 @@ class FitTab:
         typical, spread = (
             {name: field[name].text for name in names} for field in (self.typical, self.spread)
         )
-        return PatientText(
-            self.id.text, self.model.value, typical, spread, self.units.text, self.correlations.text, self.covariates.text,
-            self.regimen.text, self.levels.text, self.error.text, self.fu.text, self._source, self._kept,
+        return replace(
+            self._unseen, id=self.id.text, model=self.model.value, typical=typical, spread=spread, units=self.units.text,
+            correlations=self.correlations.text, covariates=self.covariates.text, regimen=self.regimen.text, levels=self.levels.text,
+            error=self.error.text, fu=self.fu.text,
         )  # fmt: skip
 
     def _choose_model(self) -> None:
         names = FITTED[self.model.value]  # type: ignore[index]
         for name, each in self._rows.items():
             each.visible = name in names
-
-    def _take_file(self) -> None:
-        name, content = uploaded(self.upload)
-        self._files.ask(lambda: patients_of_file(name, content_of(name, content)))
 
     def _take_patients(self, patients: tuple[Patient, ...]) -> None:
         self._uploaded = patients
@@ -199,12 +192,9 @@ class FitTab:
 
     def _fill_record(self, patient: Patient) -> None:
         texts = PatientText.of(patient)
-        self.id.text, self.regimen.text, self.levels.text, self.covariates.text = (
-            texts.id,
-            texts.regimen,
-            texts.levels,
-            texts.covariates,
-        )
+        self._unseen = replace(self._unseen, varying=texts.varying, run_in=texts.run_in)
+        self.id.text, self.regimen.text, self.levels.text = texts.id, texts.regimen, texts.levels
+        self.covariates.text = texts.covariates
 
     def _fields(self) -> dict[str, Field]:
         named = (

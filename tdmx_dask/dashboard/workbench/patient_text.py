@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -63,6 +63,7 @@ class PatientText:
     covariates : lines such as ``CCr 75 mL/min/1.73m2``
     levels : lines of time (h) and level (mg/L), ``47.5 <0.5`` below quantification
     source : of the prior, as the report prints it
+    varying, run_in : of a record, as of `Patient`: a fit that they speak against is refused
     kept : a prior that these fields cannot hold, such as one with derived covariates: used as it is
     """
 
@@ -78,6 +79,8 @@ class PatientText:
     error: str = "proportional 15%"
     fu: str = ""
     source: str = ""
+    varying: tuple[str, ...] = ()
+    run_in: float = 0.0
     kept: Population | PriorSet | None = None
 
     @classmethod
@@ -90,6 +93,8 @@ class PatientText:
             levels="\n".join(_level_line(level) for level in patient.levels),
             error="proportional 15%" if patient.error is None else patient.error.text(),
             fu="" if patient.fu is None else number_text(patient.fu),
+            varying=patient.varying,
+            run_in=patient.run_in,
         )
         return texts if patient.priors is None else _with_priors(texts, patient.priors)
 
@@ -104,9 +109,10 @@ class PatientText:
         fu = wrong.reading("fu", lambda: _optional_number("fu", self.fu))
         if wrong or regimen is None or levels is None:
             return None, wrong
-        parts = {"covariates": covariates, "priors": priors, "error": error, "fu": fu}
+        parts: dict[str, Any] = {"covariates": covariates, "priors": priors, "error": error, "fu": fu}
+        parts |= {"varying": self.varying, "run_in": self.run_in}
         try:
-            patient = Patient(id=self.id, regimen=regimen, levels=levels, **parts)  # type: ignore[arg-type]
+            patient = Patient(id=self.id, regimen=regimen, levels=levels, **parts)
             ask(patient)  # so that what a fit would refuse is said at its field
         except InputError as complaint:
             home = "covariates" if complaint.name in covariates else _home(complaint.name)
