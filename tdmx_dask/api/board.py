@@ -169,14 +169,16 @@ class Board:
         ----------
         ok : whether all was done
         """
-        if self._face is None or self._over.is_set():
+        if self._face is None:
             return
-        self._over.set()
-        atexit.unregister(self.close)
-        took = seconds(time.monotonic() - self._began)
-        with self._drawing, suppress(*_UNSEEN):
+        with self._drawing, suppress(*_UNSEEN):  # whoever comes second waits until it is gone
+            if self._over.is_set():
+                return
+            self._over.set()
+            took = seconds(time.monotonic() - self._began)
             if self._shown:
                 self._face.end(self._items(), f"{'took' if ok else 'stopped after'} {took}")
+        atexit.unregister(self.close)
 
     def _watch(self) -> None:
         assert self._face is not None  # noqa: S101

@@ -8,7 +8,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import wait
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -50,7 +49,6 @@ _OMEGA = 0.35
 _ADDITIVE, _PROPORTIONAL = 0.5, 0.15
 _FEWEST = 10
 _ROOM = 32_000_000  # bytes; fits that wait to be ranked
-_ENDING = 10.0  # s that cancelled fits may take
 
 
 def calibrate(
@@ -234,6 +232,8 @@ def _fitted(
     question: FitQuestion, simulated: Simulated, most: int, seed: int, asked: dict[str, Any]
 ) -> tuple[dict[int, FitRanks], dict[str, str], str]:
     """Fit every simulation as a cohort, rank each as it is done, and keep nothing of it but its ranks."""
+    from tdmx_dask.api.cohort import end
+
     ranks: dict[int, FitRanks] = {}
     engine = ""
     with tempfile.TemporaryDirectory(prefix="tdmx-calibrate-", dir=_memory()) as folder:
@@ -249,8 +249,7 @@ def _fitted(
                 if not asked["warm_start"]:
                     _remove(fit.path)
         except BaseException:
-            cohort.cancel()
-            wait(cohort.futures.values(), _ENDING)
+            end(cohort.futures.values())
             raise
         failures = {name: str(problem) for name, problem in cohort.failures.items()}
     return dict(sorted(ranks.items())), failures, engine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed, wait
 from os import PathLike
 from pathlib import Path
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from tdmx_dask.fitting.fit import Fit
     from tdmx_dask.fitting.future import ChainProgress, FitFuture
 
-__all__ = ["Cohort", "models_by_name", "patients_by_name"]
+__all__ = ["Cohort", "end", "models_by_name", "patients_by_name"]
+
+_ENDING = 10.0
+"""s that cancelled fits may take."""
 
 Wanted = dict[str, tuple[object, dict[str, Any]]]
 
@@ -137,6 +140,14 @@ class Cohort:
     def _repr_html_(self) -> str:
         rows = "".join(f"<li>{each._repr_html_()}</li>" for each in self.futures.values())
         return f"<ul>{rows}</ul>"
+
+
+def end(futures: Collection[FitFuture]) -> None:
+    """Cancel fits because of Ctrl-C or what failed beside them, and wait until they, and what is shown of them, are gone."""
+    for future in futures:
+        future.cancel()
+    for ended in wait(futures, _ENDING).done:
+        ended.exception()
 
 
 def patients_by_name(what: object) -> Wanted:

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tdmx_dask.api.cohort import Cohort, models_by_name, patients_by_name
+from tdmx_dask.api.cohort import Cohort, end, models_by_name, patients_by_name
 from tdmx_dask.api.fit_request import OF_ONE, Asked, path_of, question_of, submit
 from tdmx_dask.errors import InputError, TdmxError
 
@@ -160,7 +160,7 @@ def fit(patient: object = None, **options: Any) -> Fit:
     try:
         return future.result()
     except KeyboardInterrupt:
-        future.cancel()
+        end([future])
         raise
 
 

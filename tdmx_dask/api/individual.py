@@ -153,6 +153,7 @@ def _found(patient: Patient, options: Mapping[str, Any]) -> Individual:
 
 
 def _awaited(patient: Patient, options: Mapping[str, Any]) -> Fit:
+    from tdmx_dask.api.cohort import end
     from tdmx_dask.api.fit import fit_async
     from tdmx_dask.api.individual_folder import prepare
 
@@ -161,7 +162,7 @@ def _awaited(patient: Patient, options: Mapping[str, Any]) -> Fit:
     try:
         return future.result()
     except KeyboardInterrupt:
-        future.cancel()
+        end([future])
         raise KeyboardInterrupt("interrupted; the fit was cancelled and nothing was written") from None
 
 

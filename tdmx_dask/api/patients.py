@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Patients", "fit_patients"]
 
-_ENDING = 10.0  # s that cancelled fits may take
-
 
 @dataclass(frozen=True, slots=True)
 class Patients:
@@ -95,6 +93,7 @@ def fit_patients(
 
 
 def _found(patients: Sequence[Patient], assessment: Assessment | None, options: dict[str, Any]) -> Patients:
+    from tdmx_dask.api.cohort import end
     from tdmx_dask.api.fit import fit_many
 
     start = time.perf_counter()
@@ -104,8 +103,7 @@ def _found(patients: Sequence[Patient], assessment: Assessment | None, options: 
         try:
             wait(cohort.futures.values())
         except KeyboardInterrupt:
-            cohort.cancel()
-            wait(cohort.futures.values(), _ENDING)
+            end(cohort.futures.values())
             interrupted = True
         ended = {name: future for name, future in cohort.futures.items() if future.done()}
         fits = {name: future.result() for name, future in ended.items() if future.exception() is None}

@@ -92,7 +92,7 @@ class FitBars:
                 self._chains.setdefault(future.name, {})
             self._tell(futures[0].name)
         for future in futures:
-            future.add_done_callback(self._end)  # called in the one thread of callbacks
+            future.watch(self._end)
 
     def show(self, event: ChainEvent) -> None:
         """Take one event of a chain."""

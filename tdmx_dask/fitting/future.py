@@ -89,7 +89,8 @@ class FitFuture(Future["Fit"]):
         self._events: dict[int, ChainEvent] = {}
         self._paces: dict[int, Pace] = {}
         self._stage: Literal["queued", "running", "publishing"] = "queued"
-        self._guard = threading.Lock()
+        self._guard, self._settling = threading.Lock(), threading.RLock()
+        self._watchers: list[Callable[[FitFuture], object]] = []
         self._asked = time.monotonic()
         self.set_running_or_notify_cancel()
 
@@ -129,6 +130,34 @@ class FitFuture(Future["Fit"]):
     def add_done_callback(self, fn: Callable[[FitFuture], object]) -> None:
         """Call ``fn(future)`` once it has ended, in the thread of callbacks."""
         super().add_done_callback(lambda _: self._callbacks.post(partial(fn, self)))
+
+    def watch(self, fn: Callable[[FitFuture], object]) -> None:
+        """Call ``fn(future)`` once it has ended, and before anybody has its outcome: what is shown of it is gone by then."""
+        with self._settling:
+            self._watchers.append(fn)
+        super().add_done_callback(lambda _: self._callbacks.post(self._settle))
+
+    def result(self, timeout: float | None = None) -> Fit:
+        """Wait for the fit."""
+        try:
+            return super().result(timeout)
+        finally:
+            self._settle()
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for what went wrong; None: nothing."""
+        try:
+            return super().exception(timeout)
+        finally:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Tell the watchers, each once; whoever comes meanwhile waits until they know."""
+        if not self.done():
+            return
+        with self._settling:
+            while self._watchers:
+                self._watchers.pop()(self)
 
     def __await__(self) -> Generator[Any, None, Fit]:
         """Wait in asyncio; cancelling what awaits it cancels the fit."""

@@ -50,6 +50,14 @@ class Seen:
         return self.drawn[-1] if self.drawn else []
 
 
+class Slow(Seen):
+    """One that takes its time to go."""
+
+    def end(self, items, text):
+        time.sleep(0.3)
+        super().end(items, text)
+
+
 def until(true, seconds=5.0):
     end = time.monotonic() + seconds
     while not true():
@@ -192,9 +200,11 @@ def event(fit: str, chain: int, phase: str, iteration: int) -> ChainEvent:
     return ChainEvent(fit, chain, 0, 0, phase, iteration, 100)
 
 
-def bars(monkeypatch: pytest.MonkeyPatch, n: int) -> tuple[FitBars, Seen, list[FitFuture]]:
+def bars(
+    monkeypatch: pytest.MonkeyPatch, n: int, face: Seen | None = None
+) -> tuple[FitBars, Seen, list[FitFuture]]:
     """Bars of `n` fits of two chains on a face that remembers."""
-    face = Seen()
+    face = face or Seen()
     monkeypatch.setattr("tdmx_dask.api.board._face", lambda: face)
     mailbox = Mailbox("callbacks", calls)
     futures = [FitFuture(f"bed {k}", str(k), mailbox, lambda _: None) for k in range(n)]
@@ -239,6 +249,35 @@ def test_fits__many_are_one_bar_that_moves_within_fits(monkeypatch):
         future.set_result(None)
     until(lambda: face.ended)
     assert face.ended[0][1].startswith("took")
+
+
+@pytest.mark.parametrize("ask", ["result", "exception"])
+def test_fits__bars_are_gone_before_anybody_has_the_outcome(monkeypatch, ask):
+    """What is printed next would meet bars that another thread is about to take away, and leave some of them on the screen."""
+
+    shown, face, futures = bars(monkeypatch, 2, Slow())
+    shown.show(event("bed 0", 0, "sampling", 60))
+    until(lambda: face.drawn)
+    for future in futures:
+        future.set_exception(ValueError("no"))
+    for future in futures:
+        with suppress(ValueError):
+            getattr(future, ask)(5)
+    assert len(face.ended) == 1
+
+
+def test_board__whoever_closes_it_second_waits_until_it_is_gone():
+    face = Slow()
+    board = Board(face=face)
+    board.update(Item("simulating"))
+    until(lambda: face.drawn)
+    first = threading.Thread(target=board.close)
+    first.start()
+    time.sleep(0.1)
+    board.close()
+    assert len(face.ended) == 1
+    first.join()
+    assert len(face.ended) == 1
 
 
 def test_fits__a_chain_that_is_tried_again_is_said_at_once(monkeypatch):
