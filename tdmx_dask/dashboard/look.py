@@ -15,11 +15,10 @@ from bokeh.events import ClientReconnected, ConnectionLost
 from bokeh.models import CustomJS, Div
 from jinja2 import Environment, FileSystemLoader
 
+from tdmx_dask.api.results import NOTICE
 from tdmx_dask.dashboard.style import TEXT, VARIABLES
 
-__all__ = ["NOTICE", "SHEET", "dress", "escaped", "text_div"]
-
-NOTICE = "Research use only. Not a medical device."
+__all__ = ["SHEET", "dress", "escaped", "text_div"]
 
 _FONT = '"Helvetica Neue", Helvetica, Arial, sans-serif'
 

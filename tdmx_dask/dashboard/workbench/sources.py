@@ -62,7 +62,7 @@ def shipped() -> dict[str, Study]:
     }
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def of_study(name: str, scenario: str, n: int) -> Source:
     """Virtual patients of a shipped population.
 
