@@ -36,7 +36,7 @@ label, .bk-slider-title { color: var(--tdmx-ink); }
 select.bk-input { appearance: auto; background-image: none; padding-right: 4px; }
 textarea.bk-input { font-family: "DejaVu Sans Mono", Menlo, Consolas, monospace; font-size: 12.5px; line-height: 1.5; }
 .bk-input:focus-visible, .bk-btn:focus-visible { outline: 2px solid var(--tdmx-accent); outline-offset: 1px; }
-:host(.wrong) .bk-input { border-color: var(--tdmx-bad) !important; box-shadow: 0 0 0 1px var(--tdmx-bad); }
+:host([data-wrong]) .bk-input { border-color: var(--tdmx-bad) !important; box-shadow: 0 0 0 1px var(--tdmx-bad); }
 .bk-btn-primary, .bk-btn.bk-active {
   background-color: var(--tdmx-accent) !important; color: var(--tdmx-paper) !important; border-color: transparent !important;
 }

@@ -125,7 +125,7 @@ def main() -> None:
             page.click("#button-fit")
             page.wait_for_selector("#fit-status")
             fitting.append(page)
-        with subprocess.Popen(["nice", "-n", "10", sys.executable, "-c", _PTA]) as pta:
+        with subprocess.Popen(["nice", "-n", "19", sys.executable, "-c", _PTA]) as pta:
             _rows(context, served.url, "busy")
             pta.kill()
         for page in fitting:

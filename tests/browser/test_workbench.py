@@ -429,7 +429,17 @@ def test_pta__nonsense_in_each_field_is_said_beside_it(bench: Page) -> None:
             lambda field=field: not bench.locator(f"#message-{field} p").count(),
             f"{field}: said no more",
         )
-    assert np.array_equal(curve(bench), right)
+    wait_until(bench, lambda: np.array_equal(curve(bench), right), "the first curve again")
+    layouts = "() => { const root = [...Bokeh.index][0], own = root.invalidate_layout; window.layouts = 0;"
+    bench.evaluate(layouts + "root.invalidate_layout = () => { window.layouts += 1; own.call(root) } }")
+    for text, marked in (("none", 1), ("90%", 0)):
+        fill(bench, "level", text)
+        wait_until(
+            bench,
+            lambda n=marked: bench.locator("#field-level[data-wrong]").count() == n,
+            "the mark of a field",
+        )
+    assert bench.evaluate("window.layouts") == 0, "a complaint lays the page out anew, which takes 50 ms"
     bench.locator("#field-kind select").select_option(label="a store on disk")
     for path, message in (("", "path of a store"), ("nowhere.zarr", "nowhere.zarr")):
         fill(bench, "store", path)

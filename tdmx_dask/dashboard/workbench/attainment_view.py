@@ -12,7 +12,7 @@ from bokeh.models import Column
 from tdmx_dask.api.concentration import concentrations
 from tdmx_dask.dashboard.attainment import Attainment
 from tdmx_dask.dashboard.courses import Course, Isolates
-from tdmx_dask.dashboard.look import escaped, text_div
+from tdmx_dask.dashboard.look import text_div
 from tdmx_dask.dashboard.workbench import present
 from tdmx_dask.dashboard.workbench.field import Message
 from tdmx_dask.dashboard.workbench.latest import Latest
@@ -29,6 +29,8 @@ __all__ = ["AttainmentView"]
 _COURSE = "<h2>Concentration over one interval at steady state</h2>"
 _MANY = 20_000
 """Draws whose course takes some tens of milliseconds."""
+_STILL = 200
+"""ms after a curve; its table and its course follow, unless another curve is there by then."""
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -48,9 +50,9 @@ class AttainmentView:
         self._course = Course(name="steady-state")
         self._course.figure.visible = False
         self._course_message = Message("course-message")
-        self._summary, self._table = (text_div(sizing_mode="stretch_width") for _ in range(2))
+        self._notes, self._table = (text_div(sizing_mode="stretch_width") for _ in range(2))
         self._answer = column(
-            self._summary, self._curve.figure, self._curve.legend, self._isolates.figure, self._table, text_div(_COURSE),
+            self._notes, self._curve.figure, self._curve.legend, self._isolates.figure, self._table, text_div(_COURSE),
             self._course_message.root, self._course.figure, sizing_mode="stretch_width",
         )  # fmt: skip
         document, shop = session.document, session.shop
@@ -90,15 +92,18 @@ class AttainmentView:
         self._curve.show(question.mic, lines_of(found), wanted=question.level)
         if self._answer.styles:
             self._answer.styles = {}
-        if not self._latest.waiting:  # a slider that moves on wants the curve alone
-            long = question.long or question.source.n_draws > _MANY
+        self.session.document.add_timeout_callback(partial(self._ask_details, found), _STILL)
+
+    def _ask_details(self, found: Answer) -> None:
+        """What follows the curve; a slider that moves on wants the curve alone."""
+        if self.session.attained is found:
+            long = found.question.long or found.question.source.n_draws > _MANY
             self._details.ask(partial(_detailed, found), self.session.shop.slow if long else None)
 
     def _show_details(self, details: _Details) -> None:
         question = details.found.question
         self._isolates.show(question.distributions)
-        heading = f"<h2>{escaped(question.regimens[0].label)}</h2>"
-        self._summary.text = heading + present.notes(details.found.notes)
+        self._notes.text = present.notes(details.found.notes)
         self._table.text = details.table
         course = details.course
         self._course_message.say(details.complaint)
@@ -122,7 +127,7 @@ class _Details:
 def _detailed(found: Answer) -> _Details:
     """Tables, and the course where the regimen has a steady state."""
     question = found.question
-    table = present.attainment(found.pta, found.cfr, question.level)
+    table = present.attainment(question.regimens[0], found.pta, found.cfr, question.level)
     draws, regimen = question.source.draws, question.regimens[0]
     try:
         course = concentrations(draws, regimen, n_times=97, quantiles=_QUANTILES, weight=question.weight)

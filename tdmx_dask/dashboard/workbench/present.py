@@ -37,9 +37,9 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1
     return f"<div style='overflow-x:auto'><table style='width:auto'{f' id={kind}' if kind else ''}><tr>{heads}</tr>{body}</table></div>"
 
 
-def attainment(pta: xr.Dataset, cfr: xr.Dataset | None, level: float) -> str:
+def attainment(regimen: Regimen, pta: xr.Dataset, cfr: xr.Dataset | None, level: float) -> str:
     """PTA by MIC with breakpoints, and CFR by organism, with their intervals, in per cent."""
-    parts = [f"<h2>PTA, %</h2>{''.join(map(_cells, pta_tables(pta, level)))}"]
+    parts = [f"<h2>{escaped(regimen.label)}: PTA, %</h2>{''.join(map(_cells, pta_tables(pta, level)))}"]
     if cfr is not None:
         parts.append(f"<h2>CFR, %</h2>{''.join(map(_cells, cfr_tables(cfr, level)))}")
     kinds = {

@@ -29,7 +29,7 @@ from tdmx_dask.errors import InputError
 __all__ = ["Workbench"]
 
 ADDRESS = "127.0.0.1"
-NICENESS = 10
+NICENESS = 19
 """Added to that of fits, so that the page answers while they have all cores."""
 
 _LARGEST_MESSAGE = 100 * 2**20
