@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from bokeh.models import ColumnDataSource, FixedTicker, HoverTool
+from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, NoOverlap
 from bokeh.models.annotations import Span
 from bokeh.models.widgets import Div
 from bokeh.plotting import figure
@@ -181,6 +181,7 @@ def _figure(name: str, height: int, toolbar: str | None) -> Any:
     )  # fmt: skip
     made.xaxis.axis_label, made.yaxis.axis_label = "MIC (mg/L)", "Probability of target attainment"
     figure_style(made)
+    made.xaxis[0].major_label_policy = NoOverlap()
     ticks = [0, 0.25, 0.5, 0.75, 1]
     made.yaxis[0].ticker = FixedTicker(ticks=ticks)
     made.yaxis[0].major_label_overrides = {tick: f"{100 * tick:g} %" for tick in ticks}

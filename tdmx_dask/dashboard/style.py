@@ -42,9 +42,10 @@ VARIABLES = """
 
 TEXT = """
 :host { font: 14px/1.45 "Helvetica Neue", Helvetica, Arial, sans-serif; color: var(--tdmx-ink); }
-.bk-clearfix { display: block; width: 100%; }
+.bk-clearfix { display: block !important; width: 100%; }
 h1 { font-size: 20px; margin: 0; font-weight: 600; }
 h2 { font-size: 15px; margin: 0 0 8px; font-weight: 600; }
+* + h2 { margin-top: 18px; }
 h3 { font-size: 14px; margin: 12px 0 4px; font-weight: 600; overflow-wrap: anywhere; }
 h3:first-child { margin-top: 0; }
 p { margin: 4px 0; }

@@ -577,6 +577,10 @@ def test_narrow_and_dark__without_scrolling_sideways(served: Served, browser: An
         turn_to(page, tab)
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth") <= 800, tab
+    turn_to(page, "PTA/CFR")
+    fill(page, "mic", "0.03..64")  # a table wider than the page, which scrolls by itself
+    wait_until(page, lambda: re.search(r"\t32\s+64\s+", shown(page)), "twelve MICs")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 800
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert sum(map(int, re.findall(r"\d+", ground)[:3])) < 150  # dark
     context.close()

@@ -22,6 +22,10 @@ _SOON = "<p class='soft'>One moment …</p>"
 _ABOUT = "antibiotic dosing under uncertainty"
 
 
+_WITHIN = ":host { grid-template-columns: minmax(0, 1fr) !important; }"
+"""No wider than the page: what is wider inside, a table of many MICs, scrolls by itself."""
+
+
 def fill(document: Document, shop: Shop) -> None:
     """Put the workbench into a document.
 
@@ -45,7 +49,7 @@ def fill(document: Document, shop: Shop) -> None:
     panels = [
         TabPanel(title=name, child=column(text_div(_SOON), sizing_mode="stretch_width")) for name in makers
     ]
-    tabs = Tabs(tabs=panels, stylesheets=[SHEET], sizing_mode="stretch_width", html_id="tabs")
+    tabs = Tabs(tabs=panels, stylesheets=[SHEET, _WITHIN], sizing_mode="stretch_width", html_id="tabs")
     laid = set[int]()
 
     def turn(active: int) -> None:

@@ -136,7 +136,7 @@ class FitTab:
         self.whose.on_change(self._choose_patient)
         self.whose.root.visible = False
         self.chains.text = _EMPTY
-        return beside(form, results)
+        return beside(form, results, least=1000)
 
     def look(self) -> None:
         """Nothing of other tabs is shown here."""

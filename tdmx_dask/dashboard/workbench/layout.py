@@ -10,13 +10,12 @@ from tdmx_dask.dashboard.workbench.question import Answer
 
 __all__ = ["beside", "lines_of"]
 
-_BESIDE = "@media (max-width: 1000px) { :host { display: block !important; } }"
 
-
-def beside(form: LayoutDOM, results: LayoutDOM) -> Row:
-    """A form with its results beside it, or below on a narrow page."""
+def beside(form: LayoutDOM, results: LayoutDOM, *, least: int = 760) -> Row:
+    """A form with its results beside it, or below on a page that is narrower than `least`, px."""
+    below = f"@media (max-width: {least}px) {{ :host {{ display: block !important; }} }}"
     results.styles = {"min-width": "0", "max-width": "100%"}
-    return row(form, results, sizing_mode="stretch_width", spacing=28, stylesheets=[_BESIDE])
+    return row(form, results, sizing_mode="stretch_width", spacing=28, stylesheets=[below])
 
 
 def lines_of(found: Answer, *, target: str | None = None) -> list[Line]:

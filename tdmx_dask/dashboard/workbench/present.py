@@ -26,9 +26,10 @@ _PHASES = {
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1, kind: str = "") -> str:
     """A table; the first `words` columns are text, the others numbers; cells are markup."""
     sort = ["" if place < words else " class='n'" for place in range(len(head))]
+    leasts = [";min-width:8em" if place < words == 1 else "" for place in range(len(head))]
     heads = "".join(
-        f"<th{how} style='white-space:normal'>{escaped(cell)}</th>"
-        for how, cell in zip(sort, head, strict=True)
+        f"<th{how} style='white-space:normal{least}'>{escaped(cell)}</th>"
+        for how, cell, least in zip(sort, head, leasts, strict=True)
     )
     body = "".join(
         "<tr>" + "".join(f"<td{how}>{cell}</td>" for how, cell in zip(sort, row, strict=True)) + "</tr>"
