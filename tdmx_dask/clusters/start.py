@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import multiprocessing
 import socket
@@ -12,7 +13,8 @@ from typing import Any
 
 import dask.config
 import distributed
-from distributed import LocalCluster
+from dask.utils import parse_timedelta
+from distributed import LocalCluster, SpecCluster, Status
 from distributed.security import Security
 
 from tdmx_dask.clusters import security
@@ -39,6 +41,29 @@ ANSWER = "5s"
 
 _ours: dict[str, Security] = {}
 """Credentials of the clusters that this process started, by address, so that it can join them by address alone."""
+
+
+_GONE = (Status.closing_gracefully, Status.closing, Status.closed, Status.failed)
+
+
+class _LocalCluster(LocalCluster):
+    """Keeps every nanny until it closes by itself.
+
+    Dask closes the nanny of a lost worker if that worker's name is away again at one moment 15 s later, though it may be on its way
+    back from a second death; and nothing takes its place.
+    """
+
+    def _update_worker_status(self, op: str, msg: Any) -> None:
+        if op == "remove":
+            name = self.scheduler_info["workers"][msg]["name"]
+            later = parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
+            asyncio.get_running_loop().call_later(later, self._forget, name)
+        super(SpecCluster, self)._update_worker_status(op, msg)
+
+    def _forget(self, name: object) -> None:
+        """Let `scale` start another in the place of one that is gone."""
+        if name in self.workers and self.workers[name].status in _GONE:
+            self._futures.add(asyncio.ensure_future(self.workers.pop(name).close()))
 
 
 class _LocalEngine:
@@ -104,7 +129,7 @@ def start_local(profile: Local, *, name: str = "local") -> Cluster:
         folder = profile.local_directory or str(_own_folder(held))
         try:
             with dask.config.set(SETTINGS):
-                started = LocalCluster(
+                started = _LocalCluster(
                     n_workers=workers,
                     threads_per_worker=threads,
                     memory_limit=share.arrays,

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import dask.config
 import numpy as np
 import psutil
 import pytest
@@ -130,6 +131,34 @@ def test_pta__a_killed_worker_loses_nothing(store: Path) -> None:
     np.testing.assert_array_equal(found["attained_by_draw"], expected["attained_by_draw"])
     assert set(after.values()) != set(pids.values())
     assert seen[-1] == 6000 * 2000
+
+
+def test_cluster__a_worker_that_dies_again_and_again_comes_back() -> None:
+    """Dask looks once for a lost worker, here after each death while the next is on its way, and would give its nanny up."""
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "100ms"}),
+        tdmx.cluster("local", n_workers=1, threads_per_worker=1) as cluster,
+    ):
+        for _ in range(2):
+            (pid,) = cluster.client.run(os.getpid).values()
+            os.kill(pid, signal.SIGKILL)
+            until = time.monotonic() + 30
+            while cluster.client.submit(os.getpid, pure=False).result(30) == pid:
+                assert time.monotonic() < until
+
+
+def test_cluster__a_worker_that_was_sent_away_is_replaced_when_asked_for() -> None:
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "100ms"}),
+        tdmx.cluster("local", n_workers=2, threads_per_worker=1) as cluster,
+    ):
+        first = next(iter(cluster.client.scheduler_info(n_workers=-1)["workers"]))
+        cluster.client.retire_workers([first])
+        until = time.monotonic() + 30
+        while len(cluster.client.scheduler_info(n_workers=-1)["workers"]) < 2:
+            cluster.scale(2)
+            time.sleep(0.1)
+            assert time.monotonic() < until
 
 
 def test_pta__an_error_of_a_task_reaches_the_user(local: Cluster) -> None:
