@@ -12,10 +12,9 @@ import dask.config
 __all__ = ["dask_settings"]
 
 SETTINGS = {
-    "distributed.deploy.lost-worker-timeout": "3s",
     "distributed.scheduler.default-task-durations": {"tdmx-fit": "10m", "tdmx-job": "1m"},
 }
-"""A worker that is lost is replaced soon; tasks of unknown length count as what they are, so that enough jobs are asked for."""
+"""Tasks of unknown length count as what they are, so that enough jobs are asked for."""
 
 _running = 0
 _set: Any = None

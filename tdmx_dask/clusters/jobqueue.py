@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from distributed import Status
+from distributed import SpecCluster, Status
 from distributed.security import Security
 
 from tdmx_dask.clusters import security
@@ -91,7 +91,7 @@ def start_jobs(kind: str, profile: Jobs, *, name: str) -> Cluster:
         try:
             made = _class(kind)
             told = options(kind, profile, tls, dashboard_port=free_port(profile.dashboard_port))
-            started = made(job_cls=_remembering(made.job_cls), **told)
+            started = _keeping(made)(job_cls=_remembering(made.job_cls), **told)
         except (OSError, RuntimeError, ValueError) as error:
             raise ClusterError(
                 "cluster", name, f"its scheduler did not start ({error})", "See the profile."
@@ -325,6 +325,15 @@ class JobEngine:
                 if lines:
                     return " / ".join(lines[-3:])[-400:]
         return ""
+
+
+def _keeping(cluster: Any) -> Any:
+    """The class of a cluster that leaves lost workers to `Keeper`: Dask cancels the job of one that its nanny is about to start anew."""
+
+    def update(self: Any, op: str, msg: Any) -> None:
+        super(SpecCluster, self)._update_worker_status(op, msg)
+
+    return type(cluster.__name__, (cluster,), {"_update_worker_status": update})
 
 
 _STDERR = re.compile(r"stderr:\n(.*?)\n*\Z", re.DOTALL)

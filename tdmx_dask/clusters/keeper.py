@@ -24,6 +24,9 @@ ASK = 10.0
 """Seconds between two questions to the batch scheduler, about jobs whose worker has not come."""
 LOST = 2.0
 """Seconds that a worker that had come may be away before its job is asked after."""
+AWAY = 120.0
+"""Seconds that a worker that had come may be away while its job runs on, after which the job is cancelled: Python can take long to start
+from a folder that many nodes share."""
 BACKOFF = (2.0, 60.0)
 """Seconds until a refused job is submitted again, first and at most; doubled each time."""
 FAILURES = 3
@@ -118,8 +121,12 @@ class Keeper:
             self._asked = now
             found = await asyncio.to_thread(self._look, list(absent))
             for job, name in absent.items():
-                if found.get(job, BatchJob(job)).state == "gone" and name not in self._here():
+                if name in self._here():
+                    continue
+                if found.get(job, BatchJob(job)).state == "gone":
                     await self._lost(job, name, found[job])
+                elif now - self._seen.get(job, now) >= AWAY:
+                    await self._give_up(job, name)
         missing = set(self._started.worker_spec) - set(self._started.workers)
         if missing and now >= self._next and not self.gave_up and not self._over:
             await self._started._correct_state()
@@ -160,11 +167,24 @@ class Keeper:
         elif any(job.job_id for job in workers.values()):
             self._refused, self._pause = "", BACKOFF[0]
 
+    async def _give_up(self, job: str, name: str) -> None:
+        """Cancel a job whose worker does not come back."""
+        _log.warning(
+            "the worker of job %s has been away for %.0f s: the job is cancelled, and another takes its place", job, AWAY
+        )  # fmt: skip
+        for each in self._take(job, name):
+            await each.close()
+
+    def _take(self, job: str, name: str) -> list[Any]:
+        """Free the place of a job."""
+        workers = self._started.workers
+        keys = [key for key, each in workers.items() if str(key) == name and str(each.job_id) == job]
+        return [workers.pop(key) for key in keys]
+
     async def _lost(self, job: str, name: str, found: BatchJob) -> None:
         """Forget a job that has ended, so that its place is free."""
-        workers = self._started.workers
-        for key in [key for key, each in workers.items() if str(key) == name and str(each.job_id) == job]:
-            self._started._created.discard(workers.pop(key))
+        for each in self._take(job, name):
+            self._started._created.discard(each)
         if job in self._seen:
             _log.info(
                 "job %s has ended (%s): another takes its place", job, found.reason or "no reason given"

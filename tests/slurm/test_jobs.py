@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from distributed import KilledWorker
 
 import tdmx_dask as tdmx
+from tdmx_dask.clusters import keeper
 from tdmx_dask.errors import ClusterError
 from tests.slurm.controller import Slurm, until
 
@@ -56,6 +58,39 @@ def test_memory__a_job_that_slurm_kills_for_it_is_replaced_and_its_task_done_aga
         cluster.client.run(_grow, nanny=True, wait=False)
         assert task.result(timeout=90) != first
         assert "exceeded memory limit" in _log_of(options, first)
+
+
+def test_worker__that_dies_again_and_again_keeps_its_job(options: dict[str, Any], slurm: Slurm) -> None:
+    """Dask looks once for a lost worker, here after each death while its nanny starts the next, and would cancel the job."""
+    soon = {"distributed.deploy.lost-worker-timeout": "100ms", "distributed.scheduler.allowed-failures": 50}
+    with dask.config.set(soon), tdmx.cluster("slurm", jobs=1, **options) as cluster:
+        cluster.wait_for_workers(1, timeout=60)
+        jobs = slurm.jobs("R")
+        for _ in range(2):
+            (pid,) = cluster.client.run(os.getpid).values()
+            os.kill(pid, signal.SIGKILL)
+            until(
+                lambda pid=pid: cluster.client.submit(os.getpid, pure=False).result(60) != pid,
+                60,
+                "another process",
+            )
+        assert slurm.jobs("R") == jobs
+
+
+def test_worker__that_does_not_come_back_gives_its_job_up(
+    options: dict[str, Any], slurm: Slurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "AWAY", 3.0)
+    with tdmx.cluster("slurm", jobs=1, **options) as cluster:
+        cluster.wait_for_workers(1, timeout=60)
+        (first,) = slurm.jobs("R")
+        time.sleep(3 * keeper.PERIOD)  # until it was seen
+        (nanny,) = cluster.client.run(os.getpid, nanny=True).values()
+        (worker,) = cluster.client.run(os.getpid).values()
+        os.kill(nanny, signal.SIGSTOP)  # it starts no other
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: slurm.jobs("R") not in ([], [first]), 60, "another job")
+        assert cluster.client.submit(sum, [1, 2]).result(60) == 3
 
 
 async def _grow() -> None:
