@@ -1,4 +1,4 @@
-"""Wrong input through the real executable: one line, exit code 2, no traceback, nothing written."""
+"""Wrong input of commands: one line, exit code 2, no traceback, nothing written."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def refused(done, folder: Path, before: dict[str, bytes]) -> str:
         ("n: 2048", "n: 0", "n=0: it must be between 1 and"),
     ],
 )  # fmt: skip
-def test_run__study_refused(tdmx, tmp_path, old, new, expected):
+def test_run__study_refused(inside, tmp_path, old, new, expected):
     assert old in STUDY
     (tmp_path / "s.yaml").write_text(STUDY.replace(old, new))
     before = files(tmp_path)
-    assert expected in refused(tdmx("run", "s.yaml"), tmp_path, before)
+    assert expected in refused(inside("run", "s.yaml"), tmp_path, before)
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,10 @@ def test_run__study_refused(tdmx, tmp_path, old, new, expected):
         (b"", "the top must be a mapping"),
     ],
 )
-def test_run__file_refused(tdmx, tmp_path, content, expected):
+def test_run__file_refused(inside, tmp_path, content, expected):
     (tmp_path / "s.yaml").write_bytes(content)
     before = files(tmp_path)
-    assert expected in refused(tdmx("run", "s.yaml"), tmp_path, before)
+    assert expected in refused(inside("run", "s.yaml"), tmp_path, before)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_run__file_refused(tdmx, tmp_path, content, expected):
         (("study", "copy", "meropenem"), "Did you mean meropenem_sepsis?"),
     ],
 )
-def test_command__refused(tdmx, tmp_path, arguments, expected):
-    assert expected in refused(tdmx(*arguments), tmp_path, {})
+def test_command__refused(inside, tmp_path, arguments, expected):
+    assert expected in refused(inside(*arguments), tmp_path, {})
 
 
 QUESTION = ("-r", "1 g q8h inf 30min", "-t", "fT>MIC >= 50%", "--fu", "0.9")
@@ -108,12 +108,12 @@ QUESTION = ("-r", "1 g q8h inf 30min", "-t", "fT>MIC >= 50%", "--fu", "0.9")
         ("CL,Vc\n5,x\n", "x"),
     ],
 )
-def test_pta__draws_refused(tdmx, tmp_path, text, expected):
+def test_pta__draws_refused(inside, tmp_path, text, expected):
     (tmp_path / "draws.csv").write_text(text)
     before = files(tmp_path)
-    assert expected in refused(tdmx("pta", "draws.csv", *QUESTION), tmp_path, before)
+    assert expected in refused(inside("pta", "draws.csv", *QUESTION), tmp_path, before)
     assert expected in refused(
-        tdmx("draws", "import", "draws.csv", "out.zarr", "--model", "1C"), tmp_path, before
+        inside("draws", "import", "draws.csv", "out.zarr", "--model", "1C"), tmp_path, before
     )
 
 
@@ -133,16 +133,16 @@ def test_pta__draws_refused(tdmx, tmp_path, text, expected):
         (("--csv", "."), "."),
     ],
 )
-def test_pta__question_refused(tdmx, tmp_path, draws_csv, change, expected):
+def test_pta__question_refused(inside, tmp_path, draws_csv, change, expected):
     before = files(tmp_path)
     asked = dict(zip(QUESTION[::2], QUESTION[1::2], strict=True)) | {change[0]: change[1]}
     arguments = [part for pair in asked.items() for part in pair]
-    assert expected in refused(tdmx("pta", draws_csv.name, *arguments), tmp_path, before)
+    assert expected in refused(inside("pta", draws_csv.name, *arguments), tmp_path, before)
 
 
-def test_import__wrong_units(tdmx, tmp_path, draws_csv):
+def test_import__wrong_units(inside, tmp_path, draws_csv):
     before = files(tmp_path)
-    line = refused(tdmx("draws", "import", draws_csv.name, "d.zarr", "--unit", "CL=kg"), tmp_path, before)
+    line = refused(inside("draws", "import", draws_csv.name, "d.zarr", "--unit", "CL=kg"), tmp_path, before)
     assert "CL" in line
     assert "kg" in line
 
@@ -157,11 +157,11 @@ def test_import__wrong_units(tdmx, tmp_path, draws_csv):
     ],
     ids=["half written", "another schema", "no mark", "damaged"],
 )
-def test_store__refused(tdmx, tmp_path, draws_csv, harm):
-    assert tdmx("draws", "import", draws_csv.name, "d.zarr").returncode == 0
+def test_store__refused(inside, tmp_path, draws_csv, harm):
+    assert inside("draws", "import", draws_csv.name, "d.zarr").returncode == 0
     harm(tmp_path / "d.zarr")
     before = files(tmp_path)
-    assert "d.zarr" in refused(tdmx("pta", "d.zarr", *QUESTION), tmp_path, before)
+    assert "d.zarr" in refused(inside("pta", "d.zarr", *QUESTION), tmp_path, before)
 
 
 def test_weights__mended_with_a_note(tdmx, tmp_path):
@@ -183,11 +183,11 @@ def test_run__folder_that_exists(tdmx, tmp_path, study_file):
     assert after["r/run.json"] != before["r/run.json"]
 
 
-def test_run__folder_of_someone_else(tdmx, tmp_path, study_file):
+def test_run__folder_of_someone_else(inside, tmp_path, study_file):
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "thesis.txt").write_text("years of work")
     before = files(tmp_path)
-    refused(tdmx("run", "small.yaml", "--out", "r", "--overwrite"), tmp_path, before)
+    refused(inside("run", "small.yaml", "--out", "r", "--overwrite"), tmp_path, before)
 
 
 def limited(command: list[str], cwd: Path):

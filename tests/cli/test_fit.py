@@ -156,10 +156,10 @@ def test_fit__cohort_with_failures_beside(tdmx, cohort, tmp_path):
         ("priors: {CL: {median: 10, cv: 30%}, V: {median: 20, cv: 30%}}", "", "priors"),
     ],
 )  # fmt: skip
-def test_fit__patient_refused(tdmx, patient, tmp_path, old, new, expected):
+def test_fit__patient_refused(inside, patient, tmp_path, old, new, expected):
     assert old in PATIENT
     patient.write_text(PATIENT.replace(old, new))
-    refused(tdmx("fit", str(patient), *SHORT), expected, tmp_path)
+    refused(inside("fit", str(patient), *SHORT), expected, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -178,9 +178,9 @@ def test_fit__patient_refused(tdmx, patient, tmp_path, old, new, expected):
         (("meropenem_tdm", "--memory", "1e9"), "1000000000"),
     ],
 )
-def test_fit__option_refused(tdmx, tmp_path, arguments, expected):
+def test_fit__option_refused(inside, tmp_path, arguments, expected):
     code = 4 if "--memory" in arguments else 2
-    refused(tdmx("fit", *arguments), expected, tmp_path, code=code)
+    refused(inside("fit", *arguments), expected, tmp_path, code=code)
 
 
 @pytest.mark.parametrize(
@@ -192,9 +192,9 @@ def test_fit__option_refused(tdmx, tmp_path, arguments, expected):
         (COHORT.replace("a,0,", "a,x,"), "line 2"),
     ],
 )
-def test_fit__cohort_refused(tdmx, cohort, tmp_path, content, expected):
+def test_fit__cohort_refused(inside, cohort, tmp_path, content, expected):
     cohort.write_text(content)
-    refused(tdmx("fit", str(cohort), "--priors", "meropenem_tdm"), expected, tmp_path)
+    refused(inside("fit", str(cohort), "--priors", "meropenem_tdm"), expected, tmp_path)
 
 
 def refused(done: subprocess.CompletedProcess[str], expected: str, folder: Path, code: int = 2) -> None:
@@ -292,6 +292,6 @@ def test_calibrate__prints_a_table_and_draws_it(tdmx, tmp_path):
     assert (tmp_path / "ranks.svg").exists()
 
 
-def test_calibrate__refused(tdmx, tmp_path):
-    refused(tdmx("calibrate", "1C", "--error", "additve"), "Did you mean additive", tmp_path)
-    refused(tdmx("calibrate", "nothing.yaml"), "nothing.yaml", tmp_path)
+def test_calibrate__refused(inside, tmp_path):
+    refused(inside("calibrate", "1C", "--error", "additve"), "Did you mean additive", tmp_path)
+    refused(inside("calibrate", "nothing.yaml"), "nothing.yaml", tmp_path)
