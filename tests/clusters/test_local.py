@@ -22,6 +22,7 @@ import tdmx_dask as tdmx
 from tdmx_dask.clusters.cluster import Cluster
 from tdmx_dask.errors import ClusterError, InputError
 from tests.conftest import MIC
+from tests.interrupting import interrupt
 
 QUESTION = {"mic": MIC, "subjects": 9, "seed": 3}
 REGIMENS = ["1000 mg q8h inf 1h"]
@@ -240,21 +241,7 @@ if __name__ == "__main__":
 
 def test_pta__interrupt_is_answered_by_the_client_alone(store: Path, tmp_path: Path) -> None:
     """Ctrl-C goes to the whole process group: one KeyboardInterrupt, no traceback of a worker, nothing left running."""
-    script = tmp_path / "interrupted.py"
-    script.write_text(INTERRUPTED)
-    running = subprocess.Popen(
-        [sys.executable, script, store],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert running.stdout is not None
-    while int(running.stdout.readline()) == 0:
-        pass
-    workers = psutil.Process(running.pid).children(recursive=True)
-    os.killpg(running.pid, signal.SIGINT)
-    _, errors = running.communicate(timeout=60)
+    workers, errors = interrupt(INTERRUPTED, store, tmp_path)
     assert errors.count("Traceback (most recent call last)") == 1, errors
     assert errors.rstrip().endswith("KeyboardInterrupt")
     _, alive = psutil.wait_procs(workers, timeout=10)

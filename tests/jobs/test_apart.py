@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +22,7 @@ from tdmx_dask.clusters.run import run_blocks
 from tdmx_dask.errors import ClusterError, InputError, JobLost
 from tdmx_dask.jobs.apart import Beside, apart
 from tests.conftest import MIC
+from tests.interrupting import interrupt
 from tests.jobs.processes import gone, until
 
 QUESTION = {"mic": MIC, "subjects": 9, "seed": 3}
@@ -240,22 +239,8 @@ tdmx.pta(sys.argv[1], "1 g q8h inf 1h", "T>MIC >= 50%", mic=1, subjects=2_000_00
 
 
 def test_beside__a_script_without_a_guard_and_an_interrupt(store: Path, tmp_path: Path) -> None:
-    script = tmp_path / "interrupted.py"
-    script.write_text(INTERRUPTED)
-    running = subprocess.Popen(
-        [sys.executable, script, store],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert running.stdout is not None
-    while int(running.stdout.readline()) == 0:
-        pass
-    children = [child.pid for child in psutil.Process(running.pid).children()]
+    children, errors = interrupt(INTERRUPTED, store, tmp_path)
     assert len(children) == 2
-    os.killpg(running.pid, signal.SIGINT)
-    _, errors = running.communicate(timeout=30)
     assert errors.count("Traceback (most recent call last)") == 1, errors
     assert errors.rstrip().endswith("KeyboardInterrupt")
-    assert gone(children, 5)
+    assert gone([child.pid for child in children], 5)
