@@ -116,7 +116,7 @@ class Board:
         self._face = None if quiet else face or _face()
         self._rows: dict[str, _Seen] = {}
         self._guard, self._drawing = threading.Lock(), threading.Lock()
-        self._over, self._shown = threading.Event(), False
+        self._over, self._shown, self._gone = threading.Event(), False, False
         self._began = time.monotonic()
         if self._face is not None:
             # what a thread displays belongs to the cell whose context it has
@@ -156,11 +156,12 @@ class Board:
 
     def say(self, text: str) -> None:
         """Show a line at once that stays: something went wrong and is tried again, or is given up."""
-        if self._face is None or self._over.is_set():
+        if self._face is None:
             return
         with self._drawing, suppress(*_UNSEEN):
-            self._shown = True
-            self._face.say(text)
+            if not self._over.is_set():
+                self._shown = True
+                self._face.say(text)
 
     def close(self, *, ok: bool = True) -> None:
         """End it; what was drawn goes, or becomes one line.
@@ -171,13 +172,19 @@ class Board:
         """
         if self._face is None:
             return
-        with self._drawing, suppress(*_UNSEEN):  # whoever comes second waits until it is gone
-            if self._over.is_set():
+        with self._drawing:  # whoever comes second waits until it is gone
+            if self._gone:
                 return
             self._over.set()
             took = seconds(time.monotonic() - self._began)
-            if self._shown:
-                self._face.end(self._items(), f"{'took' if ok else 'stopped after'} {took}")
+            try:
+                with suppress(*_UNSEEN):
+                    if self._shown:
+                        self._face.end(self._items(), f"{'took' if ok else 'stopped after'} {took}")
+            except Exception:
+                self._gone = True
+                raise
+            self._gone = True  # but after Ctrl-C: the next call, at exit the last, takes it away
         atexit.unregister(self.close)
 
     def _watch(self) -> None:

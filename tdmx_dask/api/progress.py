@@ -13,7 +13,7 @@ from tdmx_dask.errors import FitCancelled, InputError
 
 if TYPE_CHECKING:
     from tdmx_dask.analysis.tally import Tally
-    from tdmx_dask.fitting.future import FitFuture
+    from tdmx_dask.fitting.future import ChainProgress, FitFuture
     from tdmx_dask.fitting.task import ChainEvent
     from tdmx_dask.jobs.ledger import Ledger
 
@@ -80,7 +80,7 @@ class FitBars:
         self._n, self._asked = n, chains
         self._board: Board | None = None
         self._guard = threading.RLock()
-        self._chains: dict[str, dict[int, ChainEvent]] = {}
+        self._chains: dict[str, dict[int, ChainEvent | ChainProgress]] = {}
         self._ended: dict[str, str] = {}
         self._part = 0.0
 
@@ -97,17 +97,23 @@ class FitBars:
     def show(self, event: ChainEvent) -> None:
         """Take one event of a chain."""
         with self._guard:
-            self._chains.setdefault(event.fit, {})[event.chain] = event
-            if self._board is None:
-                return
-            if event.phase in ("retrying", "failed") and event.text:
-                self._board.say(f"{event.fit}, chain {event.chain + 1}: {WORDS[event.phase]}, {event.text}")
-            self._tell(event.fit)
+            self._take(event.fit, event)
+            if self._board is not None:
+                self._tell(event.fit)
+
+    def _take(self, fit: str, event: ChainEvent | ChainProgress) -> None:
+        self._chains.setdefault(fit, {})[event.chain] = event
+        if self._board is not None and event.phase in ("retrying", "failed") and event.text:
+            self._board.say(f"{fit}, chain {event.chain + 1}: {WORDS[event.phase]}, {event.text}")
 
     def _end(self, future: FitFuture) -> None:
         problem = future.exception()
         with self._guard:
             assert self._board is not None  # noqa: S101
+            for last in future.progress():  # its events may be on their way here
+                known = self._chains[future.name].get(last.chain)
+                if known is None or (known.phase, known.iteration) != (last.phase, last.iteration):
+                    self._take(future.name, last)
             self._ended[future.name] = "done" if problem is None else "failed"
             if problem is not None and self._n > 1 and not isinstance(problem, FitCancelled):
                 self._board.say(f"{future.name} failed: {problem}")
@@ -186,7 +192,7 @@ class QueueBar:
         return pending
 
 
-def _doing(event: ChainEvent) -> str:
+def _doing(event: ChainEvent | ChainProgress) -> str:
     """A chain's phase and figures in words."""
     parts = [WORDS[event.phase] + (f", round {event.round + 1}" if event.round else "")]
     if event.divergences:

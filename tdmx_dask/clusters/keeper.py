@@ -123,9 +123,10 @@ class Keeper:
             for job, name in absent.items():
                 if name in self._here():
                     continue
-                if found.get(job, BatchJob(job)).state == "gone":
+                state = found.get(job, BatchJob(job)).state
+                if state == "gone":
                     await self._lost(job, name, found[job])
-                elif now - self._seen.get(job, now) >= AWAY:
+                elif state == "running" and now - self._seen.get(job, now) >= AWAY:
                     await self._give_up(job, name)
         missing = set(self._started.worker_spec) - set(self._started.workers)
         if missing and now >= self._next and not self.gave_up and not self._over:
@@ -172,8 +173,9 @@ class Keeper:
         _log.warning(
             "the worker of job %s has been away for %.0f s: the job is cancelled, and another takes its place", job, AWAY
         )  # fmt: skip
-        for each in self._take(job, name):
-            await each.close()
+        closing = [asyncio.ensure_future(each.close()) for each in self._take(job, name)]
+        self._started._futures.update(closing)  # whoever closes the cluster waits for them, too
+        await asyncio.gather(*closing)
 
     def _take(self, job: str, name: str) -> list[Any]:
         """Free the place of a job."""

@@ -55,15 +55,21 @@ class _LocalCluster(LocalCluster):
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
         if op == "remove":
-            name = self.scheduler_info["workers"][msg]["name"]
-            later = parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
-            asyncio.get_running_loop().call_later(later, self._forget, name)
+            self._look_later(self.scheduler_info["workers"][msg]["name"])
         super(SpecCluster, self)._update_worker_status(op, msg)
 
-    def _forget(self, name: object) -> None:
+    def _look_later(self, name: object) -> None:
+        later = parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
+        asyncio.get_running_loop().call_later(later, self._look, name)
+
+    def _look(self, name: object) -> None:
         """Let `scale` start another in the place of one that is gone."""
-        if name in self.workers and self.workers[name].status in _GONE:
+        if name not in self.workers or self.status != Status.running:
+            return
+        if self.workers[name].status in _GONE:
             self._futures.add(asyncio.ensure_future(self.workers.pop(name).close()))
+        elif all(worker["name"] != name for worker in self.scheduler_info["workers"].values()):
+            self._look_later(name)
 
 
 class _LocalEngine:

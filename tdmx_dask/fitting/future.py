@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -24,6 +25,7 @@ __all__ = ["ChainProgress", "FitFuture", "Status"]
 
 Status = Literal["queued", "running", "publishing", "done", "failed", "cancelled"]
 Listener = Callable[[ChainEvent], object]
+_log = logging.getLogger(__name__)
 _GROUND = 1.0
 """s of iterations before a time left is said; events come twice a second."""
 
@@ -91,6 +93,7 @@ class FitFuture(Future["Fit"]):
         self._stage: Literal["queued", "running", "publishing"] = "queued"
         self._guard, self._settling = threading.Lock(), threading.RLock()
         self._watchers: list[Callable[[FitFuture], object]] = []
+        self._telling = False
         self._asked = time.monotonic()
         self.set_running_or_notify_cancel()
 
@@ -156,8 +159,18 @@ class FitFuture(Future["Fit"]):
         if not self.done():
             return
         with self._settling:
-            while self._watchers:
-                self._watchers.pop()(self)
+            if self._telling:  # a watcher asks for the outcome itself
+                return
+            self._telling = True
+            try:
+                while self._watchers:
+                    try:
+                        self._watchers[-1](self)
+                    except Exception:  # what cannot be shown harms no fit
+                        _log.exception("A watcher of the fit %s failed", self.name)
+                    self._watchers.pop()  # after it: where Ctrl-C ended it, the thread of callbacks calls it again
+            finally:
+                self._telling = False
 
     def __await__(self) -> Generator[Any, None, Fit]:
         """Wait in asyncio; cancelling what awaits it cancels the fit."""

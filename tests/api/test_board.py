@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import re
@@ -264,6 +265,67 @@ def test_fits__bars_are_gone_before_anybody_has_the_outcome(monkeypatch, ask):
         with suppress(ValueError):
             getattr(future, ask)(5)
     assert len(face.ended) == 1
+
+
+def test_fits__what_cannot_be_shown_is_no_outcome(monkeypatch):
+    """Not even of a task that awaits: it would wait for ever."""
+
+    class Broken(Seen):
+        def end(self, items, text):
+            raise RuntimeError("no screen")
+
+    async def awaited(future):
+        return await asyncio.wait_for(future, 5)
+
+    _shown, face, (future, other) = bars(monkeypatch, 2, Broken())
+    until(lambda: face.drawn)
+    waiting = threading.Timer(0.1, future.set_result, ["a fit"])
+    other.set_result(None)
+    waiting.start()
+    assert asyncio.run(awaited(future)) == "a fit"
+    assert future.result() == "a fit"
+
+
+def test_fits__an_interrupt_while_bars_are_taken_away_leaves_that_to_another(monkeypatch):
+    class Interrupted(Seen):
+        def end(self, items, text):
+            if threading.current_thread() is threading.main_thread():
+                raise KeyboardInterrupt
+            super().end(items, text)
+
+    _shown, face, (future,) = bars(monkeypatch, 1, Interrupted())
+    until(lambda: face.drawn)
+    future._callbacks.post(lambda: time.sleep(0.3))  # the thread of callbacks comes second
+    future.set_result(None)
+    with pytest.raises(KeyboardInterrupt):
+        future.result()
+    until(lambda: face.ended)
+
+
+def test_fits__what_happened_last_is_said_though_it_is_still_on_its_way(monkeypatch):
+    shown, face, (future,) = bars(monkeypatch, 1)
+    future._listeners.append(shown.show)
+    future._callbacks.post(lambda: time.sleep(0.3))
+    future.hear(replace(event("bed 0", 1, "failed", 7), text="it ran into a wall"))
+    future.set_exception(ValueError("no"))
+    future.exception()
+    assert face.said == ["bed 0, chain 2: failed, it ran into a wall"]
+    time.sleep(0.5)
+    assert len(face.said) == 1
+    assert [item.done for item in face.ended[0][0]] == [7, 7]
+
+
+def test_board__says_nothing_once_it_is_gone():
+    face = Slow()
+    board = Board(face=face)
+    board.update(Item("simulating"))
+    until(lambda: face.drawn)
+    closing = threading.Thread(target=board.close)
+    closing.start()
+    time.sleep(0.1)
+    board.say("too late")
+    closing.join()
+    assert face.said == []
 
 
 def test_board__whoever_closes_it_second_waits_until_it_is_gone():

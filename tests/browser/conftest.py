@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium, without a window."""
+    """Chromium, without a window; gone after these tests, for its driver keeps an event loop running in this thread."""
     if CHROMIUM is None:
         pytest.skip("no Chromium: apt-get install chromium")
     from playwright.sync_api import sync_playwright

@@ -430,6 +430,9 @@ def test_pta__nonsense_in_each_field_is_said_beside_it(bench: Page) -> None:
             f"{field}: said no more",
         )
     wait_until(bench, lambda: np.array_equal(curve(bench), right), "the first curve again")
+    wait_until(
+        bench, lambda: model(bench, "steady-state", "m.visible"), "the course"
+    )  # its first showing is one
     layouts = "() => { const root = [...Bokeh.index][0], own = root.invalidate_layout; window.layouts = 0;"
     bench.evaluate(layouts + "root.invalidate_layout = () => { window.layouts += 1; own.call(root) } }")
     for text, marked in (("none", 1), ("90%", 0)):

@@ -16,10 +16,11 @@ import numpy as np
 import psutil
 import pytest
 import xarray as xr
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Status
 
 import tdmx_dask as tdmx
 from tdmx_dask.clusters.cluster import Cluster
+from tdmx_dask.clusters.start import _LocalCluster
 from tdmx_dask.errors import ClusterError, InputError
 from tests.conftest import MIC
 from tests.interrupting import interrupt
@@ -158,6 +159,32 @@ def test_cluster__a_worker_that_was_sent_away_is_replaced_when_asked_for() -> No
         until = time.monotonic() + 30
         while len(cluster.client.scheduler_info(n_workers=-1)["workers"]) < 2:
             cluster.scale(2)
+            time.sleep(0.1)
+            assert time.monotonic() < until
+
+
+def test_cluster__a_worker_whose_next_start_fails_is_replaced_when_asked_for(tmp_path: Path) -> None:
+    """Its nanny closes, later than Dask looks for the worker."""
+    fails, flag = tmp_path / "fails.py", tmp_path / "flag"
+    fails.write_text(
+        f"import os, time\nif os.path.exists({str(flag)!r}):\n    time.sleep(1)\n    raise OSError\n"
+    )
+    options = {"n_workers": 1, "threads_per_worker": 1, "preload": str(fails), "silence_logs": 50}
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "300ms"}),
+        _LocalCluster(dashboard_address=None, **options) as started,
+        Client(started) as client,
+    ):
+        (pid,) = client.run(os.getpid).values()
+        flag.touch()
+        os.kill(pid, signal.SIGKILL)
+        until = time.monotonic() + 30
+        while started.workers and started.workers[0].status != Status.closed:
+            time.sleep(0.05)
+            assert time.monotonic() < until
+        flag.unlink()
+        while not client.scheduler_info(n_workers=-1)["workers"]:
+            started.scale(1)
             time.sleep(0.1)
             assert time.monotonic() < until
 

@@ -64,7 +64,8 @@ class AttainmentView:
         return column(self._message.root, self._answer, sizing_mode="stretch_width")
 
     def ask(self, question: Question) -> None:
-        """Answer this question next."""
+        """Answer this question next; what was to follow the answer before is not wanted any more."""
+        self._details.drop()
         self._latest.ask(partial(answer, question), self.session.shop.slow if question.long else None)
 
     def drop(self) -> None:
@@ -96,7 +97,7 @@ class AttainmentView:
 
     def _ask_details(self, found: Answer) -> None:
         """What follows the curve; a slider that moves on wants the curve alone."""
-        if self.session.attained is found:
+        if self.session.attained is found and not self._latest.busy:
             long = found.question.long or found.question.source.n_draws > _MANY
             self._details.ask(partial(_detailed, found), self.session.shop.slow if long else None)
 

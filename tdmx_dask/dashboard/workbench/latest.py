@@ -55,6 +55,11 @@ class Latest(Generic[_T]):
         self._wanted = 0
         document.on_session_destroyed(self._end)
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is being computed, or waits for it."""
+        return self._runs or self._next is not None
+
     def ask(self, work: Callable[[], _T], executor: Executor | None = None) -> None:
         """Compute this next, in another executor if one is given; what waited is not wanted any more."""
         self._next = (work, executor or self._executor)
