@@ -167,7 +167,7 @@ def _raise_unless_lost(client: Client, future: Future[Any], attempt: int, failed
             "task", future.key, f"its data were lost {ATTEMPTS} times", "Give the workers more memory."
         ) from failed
     error = failed or future.exception()
-    if attempt < ATTEMPTS and (error is None or isinstance(error, JobLost)):  # its child process was killed
+    if attempt < ATTEMPTS and error is None:
         return
     if isinstance(error, KilledWorker | JobLost | MemoryError):
         raise ClusterError(

@@ -10,6 +10,7 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,6 +20,7 @@ from tdmx_dask.jobs.child import function_of
 from tdmx_dask.store.value import decode, encode
 
 if TYPE_CHECKING:
+    from tdmx_dask.jobs.children import Children
     from tdmx_dask.jobs.executor import Call
 
 __all__ = ["Beside", "apart"]
@@ -53,14 +55,7 @@ class Beside:
         return partial(self._run, _path(function))
 
     def _run(self, path: str, *given: Any) -> Any:
-        call = _call(path, given, path)
-        for attempt in range(ATTEMPTS):
-            try:
-                return decode(self._children.run_call(call, self._over).value)
-            except JobLost:  # it was killed
-                if attempt == ATTEMPTS - 1:
-                    raise
-        raise AssertionError
+        return _ask(self._children, _call(path, given, path), self._over)
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +88,15 @@ def _run(path: str, *given: Any) -> Any:
 
     key = str(task)
     children = shared_children(worker.state.nthreads)
-    return decode(children.run_call(_call(path, given, key), _flag(worker, key)).value)
+    return _ask(children, _call(path, given, key), _flag(worker, key))
+
+
+def _ask(children: Children, call: Call, over: threading.Event) -> Any:
+    """The answer of a child; another's where one was killed, perhaps before it had begun."""
+    for _ in range(ATTEMPTS - 1):
+        with suppress(JobLost):
+            return decode(children.run_call(call, over).value)
+    return decode(children.run_call(call, over).value)
 
 
 def _in_child(path: str, given: bytes) -> Any:

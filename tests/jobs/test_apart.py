@@ -230,6 +230,12 @@ def test_beside__a_child_that_is_killed_runs_its_block_again(tmp_path: Path) -> 
             beside(die)(None)
 
 
+def test_apart__a_task_whose_child_is_killed_runs_again(wide: Cluster, tmp_path: Path) -> None:
+    """Also in a graph of the user's own, which nobody resubmits."""
+    block = wide.client.submit(apart(die_at_first), str(tmp_path), None, None)
+    assert block.result(timeout=60) != worker_of(wide).pid
+
+
 INTERRUPTED = """
 import sys
 import tdmx_dask as tdmx
