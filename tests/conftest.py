@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import dask.config
 import hypothesis
 import numpy as np
 import pytest
@@ -41,6 +44,14 @@ def posterior(n_chains: int = 2, n_draws: int = 3000, *, omega: bool = True, see
         draws["omega"] = (("chain", "draw", "eta", "eta2"), matrix)
         draws = draws.assign_coords(eta=["CL", "Vc"], eta2=["CL", "Vc"])
     return draws
+
+
+@pytest.fixture(autouse=True)
+def computed_here() -> Iterator[None]:
+    """No test leaves Dask set to compute on clients that are closed: the next to compute something lazy would fail."""
+    yield
+    if dask.config.get("scheduler", None) == "dask.distributed":
+        assert sys.modules["distributed"].Client.current().status != "closed"
 
 
 @pytest.fixture(scope="session")

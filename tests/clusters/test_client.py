@@ -6,6 +6,8 @@ import gc
 import threading
 from collections.abc import Iterator
 
+import dask.array
+import dask.config
 import distributed
 import pytest
 
@@ -57,3 +59,26 @@ def test_client__is_distributeds_own_otherwise(cluster: distributed.LocalCluster
     with Client(cluster) as client:
         assert client.submit(sum, [1, 2]).result() == 3
     assert client.status == "closed"
+
+
+@pytest.mark.parametrize("chosen", [None, "synchronous"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_client__the_last_that_is_closed_leaves_dasks_scheduler_as_it_was(
+    cluster: distributed.LocalCluster, chosen: str | None, first: int
+) -> None:
+    with dask.config.set(scheduler=chosen):
+        clients = [Client(cluster), Client(cluster)]
+        clients[first].close()
+        assert dask.config.get("scheduler") == "dask.distributed"
+        assert dask.array.ones(3).sum().compute() == 3
+        clients[1 - first].close()
+        assert dask.config.get("scheduler") == chosen
+        assert dask.array.ones(3).sum().compute() == 3
+
+
+def test_client__closed_within_its_own_with_leaves_dasks_scheduler_as_it_was(
+    cluster: distributed.LocalCluster,
+) -> None:
+    with Client(cluster) as client:
+        client.close()
+    assert dask.config.get("scheduler", None) is None

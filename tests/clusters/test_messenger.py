@@ -30,13 +30,13 @@ def scheduler() -> Iterator[tuple[subprocess.Popen[str], Client]]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         found = (re.search(r"Scheduler at: +(\S+)", line) for line in process.stderr)
-        with Client(next(each[1] for each in found if each), timeout=10) as client:
-            try:
-                yield process, client
-            finally:
-                process.send_signal(signal.SIGCONT)
-                client.close()
-                process.terminate()
+        client = Client(next(each[1] for each in found if each), timeout=10)
+        try:
+            yield process, client
+        finally:
+            process.send_signal(signal.SIGCONT)
+            client.close()
+            process.terminate()
 
 
 def said(client: Client) -> list[Any]:
