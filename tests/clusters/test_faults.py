@@ -122,12 +122,12 @@ def said() -> Iterator[list[str]]:
     log.removeHandler(handler)
 
 
-def test_workers__that_are_all_gone_are_waited_for(two: Cluster, store: Path, said: list[str]) -> None:
-    longer = {**LONG, "subjects": 20_000}  # tasks of seconds: some are left when all workers are gone
-    expected = tdmx.pta(store, REGIMEN, TARGET, run="threads", **longer)
-
+def test_workers__that_are_all_gone_are_waited_for(
+    two: Cluster, store: Path, expected: xr.Dataset, said: list[str]
+) -> None:
     def away() -> None:
         two.scale(0)
+        until(lambda: two.n_workers == 0, 30)  # meanwhile nothing more is sent
 
         def back() -> None:
             try:
@@ -137,7 +137,7 @@ def test_workers__that_are_all_gone_are_waited_for(two: Cluster, store: Path, sa
 
         threading.Thread(target=back).start()
 
-    found = tdmx.pta(store, REGIMEN, TARGET, on=two, progress=once(away), **longer)
+    found = tdmx.pta(store, REGIMEN, TARGET, on=two, progress=once(away), **LONG)
     np.testing.assert_array_equal(found["n_attained"], expected["n_attained"])
     until(lambda: said[-1:] == ["workers are here again: going on"], 10)
 

@@ -124,8 +124,14 @@ def test_target__counts_tasks_and_what_is_held_back_and_spares_the_busy() -> Non
             lambda dask_scheduler: len(dask_scheduler.workers_to_close(target=0))
         )
         assert closing == 2
-        busy = client.submit(time.sleep, 2, key="tdmx-job-1")
-        until(1)
+        busy = client.submit(time.sleep, 5, key="tdmx-job-1")
+        end = time.monotonic() + 5
+        while not any(
+            client.processing().values()
+        ):  # one worker is wanted for the fits' results before it has come, too
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        assert target() == 1
         assert (
             client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.workers_to_close(target=0)))
             == 1

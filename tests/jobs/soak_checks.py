@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+WORKERS = 4
+"""That must die with a task on them until Dask gives it up: its allowed failures, 3, and one more."""
+
 
 def check(soak: Soak, shm: set[str]) -> None:
     """Check all; fill in the figures."""
@@ -93,6 +96,8 @@ def _wrong(soak: Soak, plan: Planned, row: dict[str, Any], log: list[str]) -> li
             found.append(f"failed {row['failures']} times, not {want}")
         if late and "killed from outside" in text and not soak.figures.child_kills:
             found.append(f"nobody killed it: {text}")
+        if late and "the worker died" in text and soak.figures.worker_kills < WORKERS:
+            found.append(f"nobody killed its workers: {text}")
     return found
 
 

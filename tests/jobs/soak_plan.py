@@ -140,8 +140,13 @@ def _late(key: int, log: str, random_: random.Random, options: dict[str, Any]) -
     spec = {"log": log, "key": key, "child": random_.random() < 0.5}
     more = {"timeout": TIMEOUT, "retries": random_.choice([0, 1, 2])}
     return Planned(
-        "endless", spec, options | more, ("failed",), key, error=r"ran longer than|killed from outside"
-    )
+        "endless",
+        spec,
+        options | more,
+        ("failed",),
+        key,
+        error=r"ran longer than|killed from outside|the worker died",
+    )  # Dask gives up a task after four workers
 
 
 def _cancelled(key: int, log: str, random_: random.Random, options: dict[str, Any]) -> Planned:
