@@ -16,7 +16,7 @@ from tdmx_dask.errors import ClusterError, InputError
 if TYPE_CHECKING:
     from tdmx_dask.clusters.cluster import Cluster
 
-__all__ = ["cluster", "join", "resolve"]
+__all__ = ["cluster", "is_allocation", "join", "resolve"]
 
 
 def cluster(profile: str | Path = "local", **options: Any) -> Cluster:
@@ -65,6 +65,15 @@ def resolve(profile: str | Path, options: Mapping[str, Any]) -> tuple[str, str, 
     assert said is not None  # noqa: S101
     kind, checked = read(name, {**said, **options})
     return name, kind, checked
+
+
+def is_allocation(profile: str) -> bool:
+    """Whether it is a profile of kind ``batch``; False where there is no such profile."""
+    try:
+        _, said = _profile(profile)
+    except InputError:
+        return False
+    return said is not None and said.get("kind") == "batch"
 
 
 def _profile(given: str, *, pools: bool = True) -> tuple[str, dict[str, Any] | None]:

@@ -12,20 +12,31 @@ __all__ = ["HELP", "ON", "QUIET", "examples", "running", "work_options"]
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
-def _hush(_context: click.Context, _option: click.Parameter, on: str | None) -> str | None:
-    """Keep Dask's own log off the terminal: when a scheduler dies it prints tracebacks, and we print what it means."""
-    if on is not None:
-        import dask.config
+def _where(context: click.Context, _option: click.Parameter, on: str | None) -> Any:
+    """Keep Dask's own log off the terminal; take this task's part where all tasks of an allocation run the same command.
 
-        loggers = "distributed", "distributed.client", "tornado.application", "asyncio"
-        quiet = dict.fromkeys(loggers, "critical")
-        dask.config.set({"logging": quiet})  # read when distributed is imported
-    return on
+    When a scheduler dies, Dask prints tracebacks, and we print what it means. Of the tasks only the client's goes on, before anything is
+    looked at: the others would stumble over what it has written by then.
+    """
+    if on is None:
+        return None
+    import dask.config
+
+    loggers = "distributed", "distributed.client", "tornado.application", "asyncio"
+    quiet = dict.fromkeys(loggers, "critical")
+    dask.config.set({"logging": quiet})  # read when distributed is imported
+    from tdmx_dask.api.clusters import cluster, is_allocation
+
+    if not is_allocation(on):
+        return on
+    joined = cluster(on)
+    context.call_on_close(joined.close)
+    return joined
 
 
 ON = click.option(
     "--on",
-    callback=_hush,
+    callback=_where,
     metavar="CLUSTER",
     help="A cluster: a profile (local, slurm, …), a started one's name, a YAML file, or an address.",
 )

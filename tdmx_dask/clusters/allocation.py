@@ -1,8 +1,9 @@
 """Scheduler, client and workers inside one SLURM allocation: every task of `srun` runs the same command, and finds its part by its number.
 
 Task 0 schedules, task 1 is the client, all others work. Only the client's task goes on; the others serve until it is done, and end the
-process. `dask_jobqueue.SLURMRunner` does the same, but without a nanny (a worker that dies of memory would be lost for good), without TLS
-files for other nodes, and ends its processes by interrupting them; so the parts are put together here from distributed's own.
+process. The scheduler ends last: a task that came after it would wait for it in vain. `dask_jobqueue.SLURMRunner` does the same, but
+without a nanny (a worker that dies of memory would be lost for good), without TLS files for other nodes, and ends its processes by
+interrupting them; so the parts are put together here from distributed's own.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distributed import Scheduler, Status
+from distributed import Scheduler, SchedulerPlugin
 
 from tdmx_dask.clusters import security
 from tdmx_dask.clusters.client import Client
@@ -41,6 +43,10 @@ LOOK = 0.1
 """Seconds between two looks for the scheduler's record."""
 ALONE = 10.0
 """Seconds without a client after which it counts as dead."""
+BACK = 10.0
+"""Seconds in which a worker that has died is back."""
+OVER = "tdmx-over"
+"""Of the event by which the client says that it is done."""
 RECORD = "scheduler.json"
 
 
@@ -104,7 +110,7 @@ def start_in_allocation(profile: Batch, *, name: str) -> Cluster:
     if task.number != 1:
         _quietly()
     if task.number == 0:
-        asyncio.run(_schedule(profile, folder))
+        asyncio.run(_schedule(profile, folder, task.tasks - 2))
         raise SystemExit(0)
     record = _wait(folder, profile.start_timeout)
     if task.number == 1:
@@ -112,8 +118,11 @@ def start_in_allocation(profile: Batch, *, name: str) -> Cluster:
     raise SystemExit(_work(profile, record, task))
 
 
-async def _schedule(profile: Batch, folder: Path) -> None:
-    """Run the scheduler until the client closes it."""
+async def _schedule(profile: Batch, folder: Path, workers: int) -> None:
+    """Run the scheduler until all is over.
+
+    `workers` : tasks that work
+    """
     shutil.rmtree(folder, ignore_errors=True)  # of a step of the same number, long ago
     tls = security.temporary()
     files = security.write(tls, folder)
@@ -128,28 +137,69 @@ async def _schedule(profile: Batch, folder: Path) -> None:
                 "cert": files.cert,
                 "key": files.key,
             }
+            attendance = _Attendance(scheduler, workers, profile.start_timeout)
             beside = folder / f"{RECORD}.new"
             beside.write_text(json.dumps(record), encoding="utf-8")
             beside.rename(folder / RECORD)
-            await _until_alone(scheduler, profile.start_timeout)
+            # so SLURM ends a step of which a task has failed: credentials are not left behind
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, attendance.end)
+            await attendance.serve()
+            await scheduler.close(reason="tdmx-over")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _until_alone(scheduler: Scheduler, patience: float) -> None:
-    """Wait until the client has closed the scheduler; close it where the client has died, so that the allocation is given back.
+class _Attendance(SchedulerPlugin):
+    """Who is there.
 
-    `patience` : s that the client may take to come
+    Parameters
+    ----------
+    scheduler : of the allocation
+    workers : tasks that work
+    patience : s that tasks may take to come
     """
-    alone = time.monotonic()
-    while scheduler.status == Status.running:
-        if set(scheduler.clients) - {"fire-and-forget"}:
-            alone, patience = time.monotonic(), ALONE
-        elif time.monotonic() - alone > patience:
-            print("tdmx: the client's task is gone; the other tasks end", file=sys.stderr, flush=True)
-            await scheduler.close(reason="tdmx-alone")
-        await asyncio.sleep(LOOK)
-    await scheduler.finished()
+
+    name = "tdmx-attendance"
+
+    def __init__(self, scheduler: Scheduler, workers: int, patience: float) -> None:
+        self._scheduler, self._workers, self._patience = scheduler, workers, patience
+        self._began = time.monotonic()
+        self._came: set[object] = set()
+        self._over = self._ended = False
+        scheduler.add_plugin(self)
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        """One has come, perhaps again."""
+        self._came.add(scheduler.workers[worker].name)
+
+    def log_event(self, topic: str, msg: object) -> None:  # noqa: ARG002
+        """The client may have said that it is done."""
+        self._over = self._over or topic == OVER
+
+    def end(self) -> None:
+        """Wait for nobody any more."""
+        self._ended = True
+
+    async def serve(self) -> None:
+        """Return when the client is done, or has died, and nobody else is on the way."""
+        alone, patience = self._began, self._patience
+        while not (self._over or self._ended):
+            if set(self._scheduler.clients) - {"fire-and-forget"}:
+                alone, patience = time.monotonic(), ALONE
+            elif time.monotonic() - alone > patience:
+                print("tdmx: the client's task is gone; the other tasks end", file=sys.stderr, flush=True)
+                break
+            await asyncio.sleep(LOOK)
+        await self._until(lambda: len(self._came) >= self._workers, self._began + self._patience)
+        await self._until(lambda: len(self._scheduler.workers) >= self._workers, time.monotonic() + BACK)
+        if self._over and not self._ended:
+            await self._scheduler.retire_workers(
+                workers=list(self._scheduler.workers), close_workers=True, remove=True
+            )
+
+    async def _until(self, true: Callable[[], bool], end: float) -> None:
+        while not (true() or self._ended) and time.monotonic() < end:
+            await asyncio.sleep(LOOK)
 
 
 def _wait(folder: Path, seconds: float) -> dict[str, str]:
@@ -239,9 +289,9 @@ class _Allocation:
         return ()
 
     def close(self) -> None:
-        with contextlib.suppress(Exception):  # those that are gone need not be asked
-            self._client.retire_workers(close_workers=True, remove=True)
-        self._client.shutdown()
+        with contextlib.suppress(Exception):  # a scheduler that is gone need not be told
+            self._client.log_event(OVER, {})
+        self._client.close()
 
 
 def _fixed(name: str, value: object) -> ClusterError:

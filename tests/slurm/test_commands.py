@@ -129,22 +129,34 @@ def test_command__a_started_cluster_is_joined_by_name(site: Path, slurm: Slurm) 
     until(lambda: not slurm.jobs(), 15, "an empty queue")
 
 
-def test_batch__all_inside_one_allocation(site: Path, slurm: Slurm, shared: Path) -> None:
-    script = Path(__file__).parents[2] / "deploy" / "slurm" / "batch.sh"
-    environment = {
+@pytest.fixture
+def batch(slurm: Slurm, shared: Path) -> dict[str, str]:
+    """Environment of a batch job whose tasks find each other."""
+    return {
         **os.environ,
         "DASK_TDMX__CLUSTERS__BATCH__INTERFACE": "lo",
         "DASK_TDMX__CLUSTERS__BATCH__SHARED_FOLDER": str(shared),
         "PATH": os.pathsep.join((str(Path(TDMX).parent), os.environ["PATH"])),
     }
-    sizes = ["--ntasks=4", "--cpus-per-task=1", "--mem-per-cpu=700M", "--wait", "-o", "job.out"]
-    subprocess.run(
-        ["sbatch", *sizes, str(script), "small.yaml", "--out", "there"],
-        cwd=site,
-        env=environment,
-        check=True,
-        timeout=120,
-    )
+
+
+SIZES = ["--cpus-per-task=1", "--mem-per-cpu=700M", "-o", "job.out"]
+BATCH = Path(__file__).parents[2] / "deploy" / "slurm" / "batch.sh"
+
+
+def _ended(slurm: Slurm, job: str) -> str:
+    """Exit code of a batch job, as SLURM writes it, once it has ended; `sbatch --wait` looks at ever longer intervals."""
+    until(lambda: job not in slurm.jobs(), 120, "the end of the job")
+    (code,) = re.findall(r"ExitCode=(\S+)", slurm.call("scontrol", "show", "job", "-o", job))
+    return str(code)
+
+
+def test_batch__all_inside_one_allocation(
+    site: Path, slurm: Slurm, shared: Path, batch: dict[str, str]
+) -> None:
+    command = ["sbatch", "--parsable", "--ntasks=4", *SIZES, str(BATCH), "small.yaml", "--out", "there"]
+    job = subprocess.check_output(command, cwd=site, env=batch, timeout=20, text=True)
+    assert _ended(slurm, job.strip()) == "0:0"
     subprocess.run([TDMX, "run", "small.yaml", "--out", "here", "--quiet"], cwd=site, check=True)
     assert _counts(site / "there") == _counts(site / "here")
     said = (site / "job.out").read_text()
@@ -153,17 +165,48 @@ def test_batch__all_inside_one_allocation(site: Path, slurm: Slurm, shared: Path
     assert not list(shared.glob("batch-*"))
 
 
-def test_batch__a_client_that_dies_gives_the_allocation_back(site: Path, slurm: Slurm, shared: Path) -> None:
+def test_batch__a_task_that_comes_when_all_is_done_ends_with_the_others(
+    site: Path, slurm: Slurm, shared: Path, batch: dict[str, str]
+) -> None:
+    late = 'if [ "$SLURM_PROCID" = 3 ]; then until [ -e there/report.html ]; do sleep 0.1; done; fi'
+    script = f"#!/bin/bash\nsrun -K1 bash -c '{late}; exec tdmx run small.yaml --out there --on batch'\n"
+    command = ["sbatch", "--parsable", "--ntasks=4", *SIZES]
+    job = subprocess.check_output(command, input=script, cwd=site, env=batch, timeout=20, text=True)
+    assert _ended(slurm, job.strip()) == "0:0"
+    said = (site / "job.out").read_text()
+    assert "Results: there" in said
+    assert "rror" not in said
+    assert not list(shared.glob("batch-*"))
+
+
+def test_batch__wrong_input_is_said_once_and_ends_the_job(
+    site: Path, slurm: Slurm, shared: Path, batch: dict[str, str]
+) -> None:
+    command = ["sbatch", "--parsable", "--ntasks=4", *SIZES, str(BATCH), "nowhere.yaml"]
+    job = subprocess.check_output(command, cwd=site, env=batch, timeout=20, text=True)
+    assert _ended(slurm, job.strip()) == "2:0"
+    said = (site / "job.out").read_text()
+    assert said.count("nowhere.yaml") == 1
+    assert "Traceback" not in said
+    assert "fault in tdmx" not in said
+    assert not list(shared.glob("batch-*"))
+
+
+def test_batch__a_client_that_dies_gives_the_allocation_back(
+    site: Path, slurm: Slurm, shared: Path, batch: dict[str, str]
+) -> None:
     (site / "long.yaml").write_text(SMALL.replace("200000", "2000000000"))
-    script = f"#!/bin/bash\nsrun {TDMX} run long.yaml --out there --on batch\n"  # not told to end all tasks with one
-    environment = {
-        **os.environ,
-        "DASK_TDMX__CLUSTERS__BATCH__INTERFACE": "lo",
-        "DASK_TDMX__CLUSTERS__BATCH__SHARED_FOLDER": str(shared),
-    }
-    sizes = ["--ntasks=3", "--cpus-per-task=1", "--mem-per-cpu=700M", "-o", "job.out"]
+    script = (
+        "#!/bin/bash\nsrun tdmx run long.yaml --out there --on batch\n"  # not told to end all tasks with one
+    )
     subprocess.run(
-        ["sbatch", *sizes], input=script, cwd=site, env=environment, check=True, text=True, timeout=20
+        ["sbatch", "--ntasks=3", *SIZES],
+        input=script,
+        cwd=site,
+        env=batch,
+        check=True,
+        text=True,
+        timeout=20,
     )
     until(lambda: list(shared.glob("batch-*/scheduler.json")), 60, "the scheduler")
     (record,) = shared.glob("batch-*/scheduler.json")
