@@ -100,6 +100,7 @@ class Soak:
         self._spared: set[int] = set()
         self._seen: set[psutil.Process] = set()
         self._next_look = 0.0
+        self.semaphores_seen = False
 
     @property
     def ledger(self) -> Ledger:
@@ -110,7 +111,6 @@ class Soak:
 
     def run(self) -> Figures:
         """Soak, and check how it ended."""
-        shm = soak_checks.shared_memory()
         began = time.monotonic()
         try:
             self._soak(began)
@@ -119,7 +119,7 @@ class Soak:
         finally:
             for process in self.marked():
                 _kill(process)
-        soak_checks.check(self, shm)
+        soak_checks.check(self)
         self.figures.jobs, self.figures.on, self.figures.seed = self.jobs, self.on, self.seed
         self.figures.jobs_a_second = self.jobs / self.figures.seconds
         return self.figures
@@ -218,6 +218,7 @@ class Soak:
             self._next_look = now + 0.2
             self._seen = {each for each in self._seen if soak_checks.lives(each)}
             self._seen.update(each for client in self.clients.values() for each in _below(client))
+            self.semaphores_seen = self.semaphores_seen or bool(self.semaphores())
 
     def _kill_worker(self) -> None:
         """Kill a Dask worker or a child of a job, now and then."""
@@ -307,6 +308,10 @@ class Soak:
             except psutil.Error:
                 continue
         return list(found)
+
+    def semaphores(self) -> list[str]:
+        """In shared memory, of this soak alone."""
+        return [path.name for path in Path("/dev/shm").glob(f"sem.{self.mark}-*")]  # noqa: S108
 
     def planned(self) -> list[tuple[int, Planned]]:
         """Jobs with their ids: each client submits its share in order, to groups of its own."""

@@ -32,7 +32,7 @@ WORKERS = 4
 """That must die with a task on them until Dask gives it up: its allowed failures, 3, and one more."""
 
 
-def check(soak: Soak, shm: set[str]) -> None:
+def check(soak: Soak) -> None:
     """Check all; fill in the figures."""
     planned = soak.planned()
     rows = _rows(soak)
@@ -54,7 +54,8 @@ def check(soak: Soak, shm: set[str]) -> None:
     _accounts(soak, rows)
     _files(soak, rows)
     _clients(soak)
-    left = until_none(lambda: _held_by_nobody(shared_memory() - shm), 5.0)
+    assert soak.semaphores_seen == (soak.on == "local"), "only Dask's nannies have semaphores"
+    left = until_none(soak.semaphores, 5.0)
     assert not left, f"left in shared memory: {left}"
 
 
@@ -200,25 +201,6 @@ def _clients(soak: Soak) -> None:
         assert not report["threads"], report
         soak.figures.callbacks += report["called"]
     assert "Traceback" not in soak.said(), soak.said()
-
-
-def shared_memory() -> set[str]:
-    """Names of what is in shared memory."""
-    folder = Path("/dev/shm")  # noqa: S108
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-
-
-def _held_by_nobody(names: set[str]) -> list[str]:
-    """Of things in shared memory those that no process has mapped."""
-    if not names:
-        return []
-    maps = []
-    for process in psutil.process_iter():
-        try:
-            maps += [each.path for each in process.memory_maps()]
-        except (psutil.Error, OSError):
-            continue
-    return [name for name in names if not any(name in path for path in maps)]
 
 
 def lives(process: psutil.Process) -> bool:

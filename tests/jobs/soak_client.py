@@ -8,6 +8,7 @@ import faulthandler
 import gc
 import json
 import logging
+import multiprocessing
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ from typing import Any
 
 import tdmx_dask as tdmx
 from tdmx_dask.errors import InputError
+from tests.jobs.soak import MARK
 from tests.jobs.soak_plan import KINDS, RETRIES, Planned, share
 
 ONCE = 20
@@ -33,6 +35,8 @@ def main() -> None:
     parser.add_argument("--pause", type=float, required=True)
     asked = parser.parse_args()
     faulthandler.register(signal.SIGUSR1)
+    # so that its semaphores, and those of its children, are told from others of this machine
+    multiprocessing.current_process()._config["semprefix"] = f"/{os.environ[MARK]}"  # type: ignore[attr-defined]
     for name in ("distributed", "asyncio", "tornado.application"):  # killed workers are told of at length
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     folder = Path(asked.folder)
