@@ -114,8 +114,8 @@ def start_in_allocation(profile: Batch, *, name: str) -> Cluster:
         raise SystemExit(0)
     record = _wait(folder, profile.start_timeout)
     if task.number == 1:
-        return _client(profile, record, task, name)
-    raise SystemExit(_work(profile, record, task))
+        return _client(profile, folder, record, task, name)
+    raise SystemExit(_work(profile, folder, record, task))
 
 
 async def _schedule(profile: Batch, folder: Path, workers: int) -> None:
@@ -144,6 +144,8 @@ async def _schedule(profile: Batch, folder: Path, workers: int) -> None:
             # so SLURM ends a step of which a task has failed: credentials are not left behind
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, attendance.end)
             await attendance.serve()
+            shutil.rmtree(folder, ignore_errors=True)  # now all know that it is over
+            await attendance.dismiss()
             await scheduler.close(reason="tdmx-over")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -192,6 +194,9 @@ class _Attendance(SchedulerPlugin):
             await asyncio.sleep(LOOK)
         await self._until(lambda: len(self._came) >= self._workers, self._began + self._patience)
         await self._until(lambda: len(self._scheduler.workers) >= self._workers, time.monotonic() + BACK)
+
+    async def dismiss(self) -> None:
+        """Let the workers end by themselves, unless there is somebody else who ends them."""
         if self._over and not self._ended:
             await self._scheduler.retire_workers(
                 workers=list(self._scheduler.workers), close_workers=True, remove=True
@@ -218,7 +223,7 @@ def _wait(folder: Path, seconds: float) -> dict[str, str]:
     )  # fmt: skip
 
 
-def _client(profile: Batch, record: Mapping[str, str], task: Task, name: str) -> Cluster:
+def _client(profile: Batch, folder: Path, record: Mapping[str, str], task: Task, name: str) -> Cluster:
     tls = security.from_files(security.Credentials(record["ca_file"], record["cert"], record["key"]))
     try:
         client = Client(record["address"], security=tls, timeout=f"{profile.start_timeout:g}s")
@@ -229,7 +234,7 @@ def _client(profile: Batch, record: Mapping[str, str], task: Task, name: str) ->
     mine = plan(
         Node(available_cores(), available_memory()), cores=None, memory=None, fits_share=profile.fits_share
     )
-    engine = _Allocation(client)
+    engine = _Allocation(client, folder)
     try:
         publish(client, Shape("batch", mine.threads, mine.fits_mb, task.tasks - 2))
         install(client)
@@ -239,21 +244,27 @@ def _client(profile: Batch, record: Mapping[str, str], task: Task, name: str) ->
     return Cluster(client, engine, name=name, owns_client=False)
 
 
-def _work(profile: Batch, record: Mapping[str, str], task: Task) -> int:
-    return work(
-        [
-            record["address"],
-            "--name", str(task.number),
-            "--fits-share", f"{profile.fits_share:g}",
-            "--longest-task", f"{profile.longest_task:g}",
-            "--death-timeout", f"{profile.start_timeout:g}",
-            "--tls-ca-file", record["ca_file"],
-            "--tls-cert", record["cert"],
-            "--tls-key", record["key"],
-            *(["--interface", profile.interface] if profile.interface else []),
-            *(["--scratch", profile.local_directory] if profile.local_directory else []),
-        ]
-    )  # fmt: skip
+def _work(profile: Batch, folder: Path, record: Mapping[str, str], task: Task) -> int:
+    line = [
+        record["address"],
+        "--name", str(task.number),
+        "--fits-share", f"{profile.fits_share:g}",
+        "--longest-task", f"{profile.longest_task:g}",
+        "--death-timeout", f"{profile.start_timeout:g}",
+        "--tls-ca-file", record["ca_file"],
+        "--tls-cert", record["cert"],
+        "--tls-key", record["key"],
+        *(["--interface", profile.interface] if profile.interface else []),
+        *(["--scratch", profile.local_directory] if profile.local_directory else []),
+    ]  # fmt: skip
+    try:
+        return work(line)
+    except RuntimeError as error:  # of a nanny without its worker
+        if not (folder / RECORD).exists():
+            return 0  # it came when all was over
+        raise ClusterError(
+            "cluster", "batch", f"the worker of task {task.number} did not start ({error})", "See its output."
+        ) from error
 
 
 def _quietly() -> None:
@@ -271,8 +282,8 @@ class _Allocation:
 
     kind = "batch"
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, folder: Path) -> None:
+        self._client, self._folder = client, folder
 
     def scale(self, n: int) -> None:
         raise _fixed("scale", n)
@@ -291,6 +302,10 @@ class _Allocation:
     def close(self) -> None:
         with contextlib.suppress(Exception):  # a scheduler that is gone need not be told
             self._client.log_event(OVER, {})
+            # where a task fails, SLURM kills those that are left
+            end = time.monotonic() + BACK
+            while (self._folder / RECORD).exists() and time.monotonic() < end:
+                time.sleep(LOOK)
         self._client.close()
 
 

@@ -218,7 +218,7 @@ def _scratch(wanted: str | None, environment: Mapping[str, str]) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a worker until its scheduler, its job or its walltime ends it; returns 0, 1 where it did not start, 2 for a wrong option."""
+    """Run a worker until its scheduler, its job or its walltime ends it; returns 0, or 2 where it was asked for wrongly."""
     from click import ClickException
     from distributed.cli.dask_worker import main as dask_worker
 
@@ -234,9 +234,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(error.format_message())
     except ValueError as error:  # options that it knows, but not together, or no address
         return _refuse(error)
-    except RuntimeError as error:  # of the nanny: no worker, or a signal before there was one
-        _refuse(f"it did not start: {str(error).rstrip('.')}")
-        return 1
     finally:
         shutil.rmtree(start.scratch, ignore_errors=True)
     return 0

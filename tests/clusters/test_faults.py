@@ -28,7 +28,7 @@ from tdmx_dask.errors import ClusterError, TdmxError
 
 TDMX = str(Path(sys.executable).with_name("tdmx"))
 REGIMEN, TARGET = "1000 mg q8h inf 3h", "T>MIC >= 50%"
-LONG: dict[str, Any] = {"mic": (0.5, 1.0, 2.0, 4.0), "subjects": 3000, "seed": 7, "chunk_size": 1024}
+LONG: dict[str, Any] = {"mic": (0.5, 1.0, 2.0, 4.0), "subjects": 1500, "seed": 7, "chunk_size": 1024}
 
 # what is killed leaves sockets to the garbage collector
 pytestmark = pytest.mark.filterwarnings(
@@ -85,7 +85,14 @@ def test_worker__that_dies_in_the_midst_changes_no_number(
     two: Cluster, store: Path, expected: xr.Dataset, sign: signal.Signals
 ) -> None:
     victim = min(two.client.run(os.getpid).values())
-    found = tdmx.pta(store, REGIMEN, TARGET, on=two, progress=once(lambda: os.kill(victim, sign)), **LONG)
+    kill, seen = once(lambda: os.kill(victim, sign)), []
+
+    def watch(done: int, total: int) -> None:
+        kill(done, total)
+        seen.append((done, total))
+
+    found = tdmx.pta(store, REGIMEN, TARGET, on=two, progress=watch, **LONG)
+    assert seen[-1] == (6000 * LONG["subjects"],) * 2
     np.testing.assert_array_equal(found["n_attained"], expected["n_attained"])
     until(lambda: two.n_workers == 2, 15)  # its nanny starts another
     assert victim not in two.client.run(os.getpid).values()

@@ -111,34 +111,6 @@ def test_pta__one_worker_gives_the_same(store: Path, reference: xr.Dataset) -> N
     np.testing.assert_array_equal(found["attained_by_draw"], reference["attained_by_draw"])
 
 
-def test_pta__a_killed_worker_loses_nothing(store: Path) -> None:
-    """SIGKILL of one of two workers while tasks run: the nanny starts another, and the counts are the same."""
-    question = {**QUESTION, "subjects": 2000}
-    expected = tdmx.pta(store, REGIMENS, TARGETS, run="direct", **question)
-    with tdmx.cluster("local", n_workers=2) as cluster:
-        pids = cluster.client.run(os.getpid)
-        started = threading.Event()
-        seen: list[int] = []
-
-        def watch(done: int, _total: int) -> None:
-            seen.append(done)
-            started.set()
-
-        def kill() -> None:
-            started.wait(60)
-            time.sleep(0.2)
-            os.kill(next(iter(pids.values())), signal.SIGKILL)
-
-        killer = threading.Thread(target=kill)
-        killer.start()
-        found = tdmx.pta(store, REGIMENS, TARGETS, on=cluster, progress=watch, **question)
-        killer.join()
-        after = cluster.client.run(os.getpid)
-    np.testing.assert_array_equal(found["attained_by_draw"], expected["attained_by_draw"])
-    assert set(after.values()) != set(pids.values())
-    assert seen[-1] == 6000 * 2000
-
-
 def test_cluster__a_worker_that_dies_again_and_again_comes_back() -> None:
     """Dask looks once for a lost worker, here after each death while the next is on its way, and would give its nanny up."""
     with (

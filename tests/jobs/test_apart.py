@@ -158,7 +158,7 @@ def test_apart__cancelling_ends_the_child(wide: Cluster) -> None:
 
 
 def test_apart__a_killed_worker_takes_its_children_along(store: Path) -> None:
-    question = {**QUESTION, "subjects": 3000, "chunk_size": 1024}
+    question = {**QUESTION, "subjects": 1500, "chunk_size": 1024}
     expected = tdmx.pta(store, REGIMENS, TARGETS, run="threads", **question)
     with tdmx.cluster("local", n_workers=1, threads_per_worker=2, dashboard_port=0) as cluster:
         worker = worker_of(cluster)

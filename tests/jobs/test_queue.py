@@ -45,6 +45,7 @@ def open_queue(folder: Path, max_workers: int | None = 2, **options: Any) -> tdm
         "print_lines",
         "refuse",
         "unencodable",
+        "wait_for",
     ):
         queue.register(name, f"{F}:{name}", cache=name != "count_runs")
     return queue
@@ -259,29 +260,30 @@ def test_priority__the_urgent_first(single: tdmx.JobQueue) -> None:
 def test_priority__a_late_urgent_job_overtakes_a_batch(single: tdmx.JobQueue) -> None:
     """A job of many calls gives way between two of them."""
     batch = single.submit(
-        "batch_processing", {"function": f"{F}:sleep", "items": [0.1] * 40, "chunk_size": 1}
+        "batch_processing", {"function": f"{F}:sleep", "items": [0.1] * 100, "chunk_size": 1}
     )
     until(lambda: single.status(batch) == "running")
     ordinary = single.submit("double", {"x": 1}, priority=5)
-    started = time.monotonic()
     urgent = single.submit("double", {"x": 2}, priority=10)
     assert single.result(urgent, timeout=30) == 4
     assert single.result(ordinary, timeout=30) == 2, "a short job does not wait for a long one, either"
-    assert time.monotonic() - started < 2
     assert single.status(batch) == "running"
     single.cancel(batch)
 
 
-def test_after__in_order_and_only_after_success(queue: tdmx.JobQueue) -> None:
-    first = queue.submit("sleep", {"seconds": 0.3})
+def test_after__in_order_and_only_after_success(queue: tdmx.JobQueue, tmp_path: Path) -> None:
+    first = queue.submit("wait_for", {"path": str(tmp_path / "first")})
     second = queue.submit("double", {"x": 3}, after=first)
     third = queue.submit("double", {"x": 4}, after=[first, second], priority=10)
     assert queue.status(second) == queue.status(third) == "waiting"
     assert queue.job(third).after == (first, second)
+    (tmp_path / "first").touch()
     queue.wait_all(timeout=30)
     assert order_of(queue, [first, second, third]) == [first, second, third]
-    bad = queue.submit("fail", {"text": "no"})
+    gate = queue.submit("wait_for", {"path": str(tmp_path / "gate")})
+    bad = queue.submit("fail", {"text": "no"}, after=gate)
     last = queue.submit("double", {"x": 9}, after=bad)
+    (tmp_path / "gate").touch()
     assert queue.wait_all([last], timeout=30) == {last: "failed"}
     with pytest.raises(InputError, match=f"after={bad}: that job is failed"):
         queue.submit("double", {"x": 9}, after=bad)
