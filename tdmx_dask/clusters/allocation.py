@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distributed import Scheduler, SchedulerPlugin
+from distributed import Scheduler, SchedulerPlugin, Status
 
 from tdmx_dask.clusters import security
 from tdmx_dask.clusters.client import Client
@@ -182,10 +182,15 @@ class _Attendance(SchedulerPlugin):
         """Wait for nobody any more."""
         self._ended = True
 
+    @property
+    def _stopped(self) -> bool:
+        """Whether nobody need be waited for: SLURM ends the step, or the client has closed the scheduler itself."""
+        return self._ended or self._scheduler.status != Status.running
+
     async def serve(self) -> None:
         """Return when the client is done, or has died, and nobody else is on the way."""
         alone, patience = self._began, self._patience
-        while not (self._over or self._ended):
+        while not (self._over or self._stopped):
             if set(self._scheduler.clients) - {"fire-and-forget"}:
                 alone, patience = time.monotonic(), ALONE
             elif time.monotonic() - alone > patience:
@@ -197,13 +202,13 @@ class _Attendance(SchedulerPlugin):
 
     async def dismiss(self) -> None:
         """Let the workers end by themselves, unless there is somebody else who ends them."""
-        if self._over and not self._ended:
+        if self._over and not self._stopped:
             await self._scheduler.retire_workers(
                 workers=list(self._scheduler.workers), close_workers=True, remove=True
             )
 
     async def _until(self, true: Callable[[], bool], end: float) -> None:
-        while not (true() or self._ended) and time.monotonic() < end:
+        while not (true() or self._stopped) and time.monotonic() < end:
             await asyncio.sleep(LOOK)
 
 

@@ -144,8 +144,10 @@ SIZES = ["--cpus-per-task=1", "--mem-per-cpu=700M", "-o", "job.out"]
 BATCH = Path(__file__).parents[2] / "deploy" / "slurm" / "batch.sh"
 
 
-def _ended(slurm: Slurm, job: str) -> str:
-    """Exit code of a batch job, as SLURM writes it, once it has ended; `sbatch --wait` looks at ever longer intervals."""
+def _ended(slurm: Slurm, site: Path, batch: dict[str, str], *words: str, script: str | None = None) -> str:
+    """Exit code of a batch job of four tasks, as SLURM writes it; `sbatch --wait` looks for the end at ever longer intervals."""
+    command = ["sbatch", "--parsable", "--ntasks=4", *SIZES, *words]
+    job = subprocess.check_output(command, input=script, cwd=site, env=batch, timeout=20, text=True).strip()
     until(lambda: job not in slurm.jobs(), 120, "the end of the job")
     (code,) = re.findall(r"ExitCode=(\S+)", slurm.call("scontrol", "show", "job", "-o", job))
     return str(code)
@@ -154,9 +156,7 @@ def _ended(slurm: Slurm, job: str) -> str:
 def test_batch__all_inside_one_allocation(
     site: Path, slurm: Slurm, shared: Path, batch: dict[str, str]
 ) -> None:
-    command = ["sbatch", "--parsable", "--ntasks=4", *SIZES, str(BATCH), "small.yaml", "--out", "there"]
-    job = subprocess.check_output(command, cwd=site, env=batch, timeout=20, text=True)
-    assert _ended(slurm, job.strip()) == "0:0"
+    assert _ended(slurm, site, batch, str(BATCH), "small.yaml", "--out", "there") == "0:0"
     subprocess.run([TDMX, "run", "small.yaml", "--out", "here", "--quiet"], cwd=site, check=True)
     assert _counts(site / "there") == _counts(site / "here")
     said = (site / "job.out").read_text()
@@ -170,9 +170,7 @@ def test_batch__a_task_that_comes_when_all_is_done_ends_with_the_others(
 ) -> None:
     late = 'if [ "$SLURM_PROCID" = 3 ]; then until [ -e there/report.html ]; do sleep 0.1; done; fi'
     script = f"#!/bin/bash\nsrun -K1 bash -c '{late}; exec tdmx run small.yaml --out there --on batch'\n"
-    command = ["sbatch", "--parsable", "--ntasks=4", *SIZES]
-    job = subprocess.check_output(command, input=script, cwd=site, env=batch, timeout=20, text=True)
-    assert _ended(slurm, job.strip()) == "0:0"
+    assert _ended(slurm, site, batch, script=script) == "0:0"
     said = (site / "job.out").read_text()
     assert "Results: there" in said
     assert "rror" not in said
@@ -182,9 +180,8 @@ def test_batch__a_task_that_comes_when_all_is_done_ends_with_the_others(
 def test_batch__wrong_input_is_said_once_and_ends_the_job(
     site: Path, slurm: Slurm, shared: Path, batch: dict[str, str]
 ) -> None:
-    command = ["sbatch", "--parsable", "--ntasks=4", *SIZES, str(BATCH), "nowhere.yaml"]
-    job = subprocess.check_output(command, cwd=site, env=batch, timeout=20, text=True)
-    assert _ended(slurm, job.strip()) != "0:0"  # the highest of all tasks, of which SLURM kills the slow ones
+    code = _ended(slurm, site, batch, str(BATCH), "nowhere.yaml")
+    assert code != "0:0"  # the highest of all tasks, of which SLURM kills the slow ones
     said = (site / "job.out").read_text()
     assert "task 1: Exited with exit code 2" in said
     assert said.count("nowhere.yaml") == 1
