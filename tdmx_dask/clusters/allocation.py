@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -230,9 +231,13 @@ def _wait(folder: Path, seconds: float) -> dict[str, str]:
 
 def _client(profile: Batch, folder: Path, record: Mapping[str, str], task: Task, name: str) -> Cluster:
     tls = security.from_files(security.Credentials(record["ca_file"], record["cert"], record["key"]))
+    connect = partial(Client, record["address"], security=tls, timeout=f"{profile.start_timeout:g}s")
     try:
-        client = Client(record["address"], security=tls, timeout=f"{profile.start_timeout:g}s")
-    except (OSError, TimeoutError) as error:
+        try:
+            client = connect()
+        except ValueError:  # tornado's "IOStream is not idle": a first connection, seen once in some hundred
+            client = connect()
+    except (OSError, TimeoutError, ValueError) as error:
         raise ClusterError(
             "cluster", "batch", f"the scheduler of task 0 does not answer ({error})", "See its output."
         ) from error
